@@ -1,0 +1,10 @@
+"""segue: latent vector models that read a sequence of text embeddings and predict the next.
+
+    text → vectors → windows → models → alignment (5CAT) → objectives → training → report
+
+Each stage is a sub-package; `import segue` loads none of them, and no torch.
+"""
+
+from segue.errors import InputError
+
+__all__ = ["InputError"]

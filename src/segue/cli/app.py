@@ -1,0 +1,34 @@
+"""The table of commands and the exit status: 0 good, 1 the checked thing fails, 2 bad input, 130 interrupted."""
+
+import sys
+
+import typer
+from rich.text import Text
+
+from segue.cli import store
+from segue.cli.console import err, listen_to_log
+from segue.errors import InputError
+
+app = typer.Typer(
+    name="segue",
+    help="Latent vector models: train networks that predict the next text embedding, and test them so that the "
+    "verdict can be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+app.add_typer(store.app, name="store")
+
+
+def main() -> None:
+    """Entry point of `segue`."""
+    listen_to_log()
+    try:
+        app()
+    except InputError as error:
+        err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted", style="red")
+        sys.exit(130)

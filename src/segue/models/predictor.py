@@ -1,0 +1,31 @@
+"""The one predictor contract: all that 5CAT, serving and steer know of a model (DESIGN).
+
+Models, controls, steered models, files of predictions and remote endpoints implement it.
+"""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Predictor(Protocol):
+    """Reads context vectors, gives the predicted next one.
+
+    name      what tables and files call it
+    dim       width D of the vectors it reads and gives
+    context   C, the context length it was made for
+    horizon   h, the offset it predicts (SPEC §1); 1 is the next chunk
+    facets    what it claims to be: `mean` (its vector lies close to the target), `rank` (it orders candidates), or both
+    reach     how many chunks up to offset 0 it wants to be handed; None: the whole document so far
+    """
+
+    name: str
+    dim: int
+    context: int
+    horizon: int
+    facets: tuple[str, ...]
+    reach: int | None
+
+    def predict(self, context_BCD: Tensor) -> Tensor:
+        """Unit predictions for unit contexts, oldest chunk first: (B, C, D) float32 → (B, D) float32."""
+        ...

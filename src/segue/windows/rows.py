@@ -1,0 +1,36 @@
+"""The one gather: rows of a store as float32 unit vectors on a device.
+
+The store stays in its own type, memory-mapped or copied to an accelerator where it fits; a batch is converted when it
+is gathered. Nothing is materialised beyond the batch.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from segue.geometry import normalise
+
+if TYPE_CHECKING:
+    from segue.vectors import Store
+
+# A GPU keeps the store when it takes at most this share of the free memory: model, optimiser and activations follow.
+DEVICE_SHARE = 0.5
+
+
+class Rows:
+    """Gather rows of a store: `rows(index) → (…, D)` float32, unit length."""
+
+    def __init__(self, store: "Store", device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.dim = store.dim
+        self._vectors_ND = torch.from_numpy(store.vectors_ND)
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if self._vectors_ND.nbytes <= DEVICE_SHARE * free:
+                self._vectors_ND = self._vectors_ND.to(self.device)
+
+    def __call__(self, index: np.ndarray | torch.Tensor) -> torch.Tensor:
+        index = torch.as_tensor(index, device=self._vectors_ND.device)
+        gathered = self._vectors_ND.index_select(0, index.reshape(-1)).to(self.device).float()
+        return normalise(gathered).reshape(*index.shape, self.dim)
