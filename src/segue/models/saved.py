@@ -1,0 +1,138 @@
+"""Model folders: what is trained is what is loaded, tested and served.
+
+MODEL/weights.safetensors   the parameters, by name
+MODEL/model.yaml            kind, name, family, options, space, context, horizon, facets
+MODEL/manifest.json         kind "model", hashes of both; written last
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from segue.artifacts import MANIFEST, hash_file, make_folder, read_manifest, write_atomic, write_manifest, write_text
+from segue.errors import InputError, nearest
+from segue.models.families import build_model, family_named
+from segue.models.network import LatentModel
+from segue.vectors import Space
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.yaml"
+BEST = "best"  # a run's link to the epoch its recipe's metric chose
+REMEDY = "Copy the folder again from where it came, or train it again."
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all. Raises InputError for a full disk and the like."""
+    blob = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
+    with write_atomic(path) as file:
+        file.write(blob)
+
+
+def load_tensors(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read a safetensors file. Raises InputError when it is missing or damaged."""
+    try:
+        return load_file(path, device=str(device))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, the folder is not whole. {REMEDY}") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: is not a whole safetensors file ({error}). {REMEDY}") from None
+
+
+def save_model(model: LatentModel, folder: str | Path, made_by: str = "segue", **fields: Any) -> Path:
+    """Write a model folder, its manifest last. `fields` go into the manifest (run, epoch, …).
+
+    Raises InputError when the folder cannot be written.
+    """
+    folder = make_folder(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    description = {
+        "kind": "network",
+        "name": model.name,
+        "family": model.family,
+        "options": model.options.model_dump(),
+        "space": model.space.to_json(),
+        "context": model.context,
+        "horizon": model.horizon,
+        "facets": list(model.facets),
+    }
+    save_tensors(folder / WEIGHTS, model.state_dict())
+    write_text(folder / DESCRIPTION, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+    hashes = {name: hash_file(folder / name) for name in (WEIGHTS, DESCRIPTION)}
+    write_manifest(folder, "model", made_by, parameters=model.parameter_count, hashes=hashes, **fields)
+    return folder
+
+
+def load_weights(model: LatentModel, path: Path) -> None:
+    """Put a file's tensors into a model. Raises InputError where names or shapes do not fit."""
+    found, wanted = load_tensors(path), model.state_dict()
+    missing, strange = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    if missing or strange:
+        first = min(missing) if missing else min(strange)
+        said = "lacks" if missing else "has, beyond what the model knows,"
+        count = len(missing) if missing else len(strange)
+        raise InputError(f"{path}: {said} {count} tensors (first: {first}). {REMEDY}")
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise InputError(
+                f"{path}: {name} is {tuple(found[name].shape)}, {DESCRIPTION} makes it {tuple(tensor.shape)}. {REMEDY}"
+            )
+    model.load_state_dict(found)
+
+
+def _load_network(folder: Path, description: dict[str, Any]) -> LatentModel:
+    family = family_named(description["family"])
+    with torch.random.fork_rng(devices=[]):  # fresh weights are overwritten: drawing them must not move the generator
+        model = build_model(
+            description["family"],
+            Space.from_json(description["space"]),
+            family.options_type(**description["options"]),
+            context=description["context"],
+            horizon=description["horizon"],
+            facets=description["facets"],
+            name=description["name"],
+        )
+    load_weights(model, folder / WEIGHTS)
+    return model
+
+
+# What a model.yaml's `kind` says and who reads it: another kind of saved predictor is a function and a line.
+KINDS: dict[str, Callable[[Path, dict[str, Any]], LatentModel]] = {
+    "network": _load_network,
+}
+
+
+def model_folder(path: str | Path) -> Path:
+    """The model folder that a path means: itself, or the best epoch of a run."""
+    path = Path(path)
+    best = path / BEST
+    return best if best.is_dir() and not (path / DESCRIPTION).exists() else path
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> LatentModel:
+    """Load a saved predictor from a model folder, or from a run folder its best epoch. In evaluation mode.
+
+    Raises InputError when the folder is missing, unfinished, damaged, or its weights do not fit its description.
+    """
+    folder = model_folder(path)
+    manifest = read_manifest(folder, "model")
+    try:
+        for name, hash_ in manifest["hashes"].items():
+            if hash_file(folder / name) != hash_:
+                raise InputError(f"{folder / name}: was changed after it was written (its hash differs). {REMEDY}")
+        description = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        kind = description["kind"]
+        if kind not in KINDS:
+            raise InputError(f"{folder / DESCRIPTION}: unknown kind {kind!r}. {nearest(str(kind), KINDS)}")
+        model = KINDS[kind](folder, description)
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: no such file, the folder is not whole. {REMEDY}") from None
+    except (KeyError, TypeError, AttributeError, yaml.YAMLError, ValidationError) as error:
+        said = str(error).replace("\n", " ")
+        raise InputError(f"{folder / DESCRIPTION}: does not describe a model ({said}). {REMEDY}") from None
+    return model.to(device).eval()

@@ -1,0 +1,76 @@
+"""`transformer`: the post-norm decoder of the original experiments.
+
+Legend: B batch, C context length, D width of the vectors, W width of the network.
+"""
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from segue.models.network import LatentModel, Options
+from segue.vectors import Space
+
+
+class TransformerOptions(Options):
+    width: int = Field(512, ge=2, multiple_of=2)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(8, ge=1)
+    feed_forward: int = Field(2048, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "TransformerOptions":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Sine and cosine of each position at wavelengths from 2π to 10,000·2π: (length, width)."""
+    position_C1 = torch.arange(length, device=device)[:, None]
+    rate_W = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
+    angle = position_C1 * rate_W
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+
+class Transformer(LatentModel):
+    """Decoder layers over the context, read at its last step (SPEC §7).
+
+    D → W, plus sinusoidal positions; `layers` post-norm decoder layers (ReLU), the projected input as target and as
+    memory, both masked causally; last step → Linear, GELU, LayerNorm → D. 17,867,520 parameters at D = 768.
+    """
+
+    family = "transformer"
+    options_type = TransformerOptions
+    options: TransformerOptions
+
+    def __init__(self, space: Space, options: Options | None = None, **contract: Any):
+        super().__init__(space, options, **contract)
+        chosen = self.options
+        self.project = nn.Linear(self.dim, chosen.width)
+        self.layers = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                chosen.width, chosen.heads, chosen.feed_forward, chosen.dropout, activation="relu", batch_first=True
+            )
+            for _ in range(chosen.layers)
+        )
+        self.head = nn.Sequential(
+            nn.Linear(chosen.width, chosen.width),
+            nn.GELU(),
+            nn.LayerNorm(chosen.width),
+            nn.Linear(chosen.width, self.dim),
+        )
+
+    def forward(self, context_BCD: Tensor) -> Tensor:
+        length = context_BCD.shape[1]
+        memory_BCW = self.project(context_BCD)
+        memory_BCW = memory_BCW + sinusoids(length, self.options.width, context_BCD.device).to(memory_BCW.dtype)
+        later_CC = torch.ones(length, length, dtype=torch.bool, device=context_BCD.device).triu(1)
+        hidden_BCW = memory_BCW
+        for layer in self.layers:
+            hidden_BCW = layer(hidden_BCW, memory_BCW, tgt_mask=later_CC, memory_mask=later_CC)
+        raw_BD: Tensor = self.head(hidden_BCW[:, -1])
+        return raw_BD
