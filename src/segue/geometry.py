@@ -14,17 +14,17 @@ TINY = 1e-24
 
 def norm(x: Array) -> Array:
     """Euclidean length over the last axis, kept as an axis of 1: (…, D) → (…, 1)."""
-    return (x * x).sum(-1)[..., None].clip(min=TINY) ** 0.5  # type: ignore[no-any-return]
+    return (x * x).sum(-1)[..., None].clip(min=TINY) ** 0.5
 
 
 def normalise(x: Array) -> Array:
     """Unit vectors along the last axis; the zero vector stays zero. (…, D) → (…, D)"""
-    return x / norm(x)  # type: ignore[no-any-return]
+    return x / norm(x)
 
 
 def cosine(a: Array, b: Array) -> Array:
     """Cosine over the last axis of broadcastable arrays of any length: (…, D), (…, D) → (…)"""
-    return (normalise(a) * normalise(b)).sum(-1)  # type: ignore[no-any-return]
+    return (normalise(a) * normalise(b)).sum(-1)
 
 
 def rank_of_true(similarity_WN: Array, true_W1: Array, candidates_WN: Array) -> Array:
@@ -37,4 +37,4 @@ def rank_of_true(similarity_WN: Array, true_W1: Array, candidates_WN: Array) -> 
     """
     above = ((similarity_WN > true_W1) & candidates_WN).sum(-1)
     level = ((similarity_WN == true_W1) & candidates_WN).sum(-1)
-    return above + 0.5 * (level + 1)  # type: ignore[no-any-return]
+    return above + 0.5 * (level + 1)

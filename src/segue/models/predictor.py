@@ -3,7 +3,7 @@
 Models, controls, steered models, files of predictions and remote endpoints implement it.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -28,4 +28,13 @@ class Predictor(Protocol):
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions for unit contexts, oldest chunk first: (B, C, D) float32 → (B, D) float32."""
+        ...
+
+
+@runtime_checkable
+class RawPredictor(Protocol):
+    """A predictor that also tells its output before normalising: `mse` and `steer` need it (SPEC §2, §4)."""
+
+    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit predictions and raw outputs of one forward: (B, C, D) → (B, D), (B, D)"""
         ...

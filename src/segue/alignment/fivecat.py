@@ -1,0 +1,161 @@
+"""5CAT, the five causal alignment tests: measure, summarise, judge, and say it in one JSON value (DESIGN)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from segue.alignment.compare import Columns
+from segue.alignment.figures import Figures, figures
+from segue.alignment.gates import Evidence, all_passed, judge, load_profiles
+from segue.alignment.measure import Part, measure, predictors_fit
+from segue.alignment.statistics import DocumentBootstrap
+from segue.errors import InputError, nearest
+from segue.models.controls import ATTAINABLE, know_answers
+from segue.models.predictor import Predictor
+from segue.progress import Progress, silent
+from segue.windows import Windows
+from segue.windows.rows import Rows
+
+SAMPLES = 5000
+MINI_SAMPLES = 500
+FEW_DOCUMENTS = 30
+LIFTS = {
+    "cos": ("cos",),
+    "mrr_future": ("retrieval", "future", "mrr"),
+    "direction": ("direction",),
+    "rollout_mrr": ("rollout", "mrr"),
+}
+
+
+def part_of(name: str, windows: Windows, documents: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> Part:
+    """A part to judge: at most `samples` of its windows, drawn over all its documents.
+
+    Raises InputError when no document is long enough for a window.
+    """
+    if not len(windows):
+        length = windows.context + windows.horizon
+        raise InputError(
+            f"{windows.store.path}: none of the {len(documents)} {name} documents has {length} chunks in a row, "
+            f"so there is no window to judge. Chunk more finely or give {name} longer documents."
+        )
+    return Part(name, windows.sample(samples, seed), documents)
+
+
+def controls_for(
+    fitted: Mapping[str, Predictor], windows: Windows, device: str = "cpu", seed: int = 0
+) -> dict[str, Predictor]:
+    """All controls of SPEC §6 for one part: those fitted on train, and those that know the part's answers.
+
+    windows   all windows of the part, not a sample: the oracle must recognise what a rollout leads to
+    """
+    mean_D = fitted["corpus_mean"].predict(Rows(windows.store, device)(windows.context_rows()[:1]))[0]
+    return {**fitted, **know_answers(windows, Rows(windows.store, device), mean_D, seed)}
+
+
+def five_cat(
+    predictor: Predictor,
+    parts: Mapping[str, Part],
+    fitted: Mapping[str, Predictor],
+    every_window: Mapping[str, Windows],
+    *,
+    profile: str = "skill",
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """The full 5CAT of one predictor beside all controls.
+
+    parts          `VAL` and, where there is one, `OOD` (`part_of`)
+    fitted         the attainable controls (`segue.models.fitting.fit_controls`)
+    every_window   all windows of each part, for the controls that know the answers
+    profile        whose verdict counts; every shipped profile is judged and reported
+    → the value of `5cat.json` without its `data`, which the caller knows. Raises InputError for an unknown profile.
+    """
+    profiles = load_profiles()
+    if profile not in profiles:
+        raise InputError(f"--profile: found {profile!r}. {nearest(profile, profiles)}")
+    judged: dict[str, Figures] = {}
+    controls: dict[str, dict[str, Figures]] = {}
+    for name, part in parts.items():
+        beside = controls_for(fitted, every_window[name], device, seed)
+        everyone = {"": predictor, **beside}
+        predictors_fit(list(everyone.values()), part.windows)
+        columns = measure(everyone, part, device=device, seed=seed, progress=progress)
+        found = summarise(columns, part.windows, predictor.reach, seed)
+        judged[name] = found.pop("")
+        for control, its in found.items():
+            controls.setdefault(control, {})[name] = its
+    evidence = Evidence(judged, controls, predictor.facets, predictor.horizon)
+    outcomes = {name: judge(rules, evidence) for name, rules in profiles.items()}
+    verdicts = {
+        name: {"passed": all_passed(gates), "gates": {gate: vars(outcome) for gate, outcome in gates.items()}}
+        for name, gates in outcomes.items()
+    }
+    return {
+        "profile": profile,
+        **verdicts[profile],
+        "profiles": verdicts,
+        "predictor": {
+            "name": predictor.name,
+            "dim": predictor.dim,
+            "context": predictor.context,
+            "horizon": predictor.horizon,
+            "facets": list(predictor.facets),
+            "parameters": getattr(predictor, "n_parameters", None),
+        },
+        "splits": {part: judged[part].to_json() if part in judged else None for part in ("VAL", "OOD")},
+        "controls": {
+            name: {"attainable": name in ATTAINABLE, **{part: its[part].to_json() for part in its}}
+            for name, its in controls.items()
+        },
+        "lifts": {part: _lifts(evidence, part) for part in judged},
+        "generalisation": {"cos": evidence.cos_gap().to_json()},
+        "certified": None,
+    }
+
+
+def summarise(
+    columns: Mapping[str, Columns], windows: Windows, judged_reach: int | None, seed: int = 0
+) -> dict[str, Figures]:
+    """Figures of every measured predictor, all from the same resamples of the documents."""
+    bootstrap = DocumentBootstrap(windows.document_W, seed=seed)
+    return {name: figures(its, windows, bootstrap, judged_reach) for name, its in columns.items()}
+
+
+def _lifts(evidence: Evidence, part: str) -> dict[str, Any]:
+    """Paired differences to the best attainable control, for the metrics verdicts rest on."""
+    lifts: dict[str, Any] = {}
+    for name, path in LIFTS.items():
+        if path not in evidence.judged[part]:
+            lifts[name] = None
+            continue
+        control, lift = evidence.lift(path, part, "rank_weights" if name == "direction" else "attainable")
+        lifts[name] = {**lift.to_json(), "against": control}
+    return lifts
+
+
+def warnings_of(parts: Mapping[str, Part]) -> list[str]:
+    """What a reader must know before quoting the figures."""
+    said = []
+    for name, part in parts.items():
+        documents = len(part.windows.documents)
+        if documents < FEW_DOCUMENTS:
+            said.append(f"{name} has windows from {documents} documents; below {FEW_DOCUMENTS} intervals are wide.")
+    return said
+
+
+def mini_5cat(
+    predictor: Predictor, val: Windows, device: str = "cpu", samples: int = MINI_SAMPLES, seed: int = 0
+) -> dict[str, float | None]:
+    """Tests A and B on a sample of VAL, for each epoch's history: metric → value, None where not computed."""
+    windows = val.sample(samples, seed)
+    columns = measure(
+        {"": predictor}, Part("VAL", windows, windows.documents), device=device, only_whole=True, seed=seed
+    )
+    found = figures(columns[""], windows, DocumentBootstrap(windows.document_W, resamples=0), predictor.reach)
+    paths = {
+        **{name: (name,) for name in ("cos", "margin", "margin_last", "win_last", "direction", "peak")},
+        **{f"{name}_future": ("retrieval", "future", name) for name in ("mrr", "r1", "r5")},
+    }
+    return {name: found.result(path).value for name, path in paths.items()}

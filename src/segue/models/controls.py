@@ -1,0 +1,193 @@
+"""Predictors whose result is known (SPEC §6): what any figure is read against.
+
+Attainable ones use what a model could: the context, and weights fitted on train (`fit_controls`). Unattainable ones
+know the answer, or know it wrongly, and show what the harness says of them. All are predictors like any other.
+
+Legend: B batch, C context, D width, W windows, N rows.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segue.geometry import normalise
+from segue.windows import Windows
+from segue.windows.rows import Rows
+
+BOTH = ("mean", "rank")
+
+
+class _Control:
+    facets: tuple[str, ...] = BOTH
+
+    def __init__(self, name: str, dim: int, context: int, horizon: int):
+        self.name, self.dim, self.context, self.horizon = name, dim, context, horizon
+        self.reach: int | None = context
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        """The prediction before normalising: (B, C, D) → (B, D)"""
+        raise NotImplementedError
+
+    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit predictions, and the same before normalising: (B, C, D) → (B, D), (B, D)"""
+        raw_BD = self.raw(context_BCD)
+        return normalise(raw_BD), raw_BD
+
+    def predict(self, context_BCD: Tensor) -> Tensor:
+        """Unit predictions: (B, C, D) → (B, D)"""
+        return self.predict_with_raw(context_BCD)[0]
+
+
+class SlotWeights(_Control):
+    """A fixed weight for every slot: p ∝ Σ w_i x_i, slots from the oldest to the last.
+
+    `copy_last` is (0, …, 0, 1), `context_mean` is (1, …, 1); `best_weights` and `rank_weights` are fitted.
+    """
+
+    def __init__(self, name: str, weights: np.ndarray, dim: int, horizon: int):
+        super().__init__(name, dim, len(weights), horizon)
+        self.weights = np.asarray(weights, dtype=np.float64)
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        weights_C = torch.as_tensor(self.weights, dtype=context_BCD.dtype, device=context_BCD.device)
+        return torch.einsum("bcd,c->bd", context_BCD, weights_C)
+
+
+class Ridge(_Control):
+    """Linear regression of the target on the whole context, C·D → D, with a penalty `strength`·‖W‖² (closed form)."""
+
+    def __init__(self, weights_CDD: Tensor, strength: float, context: int, horizon: int):
+        super().__init__("ridge", weights_CDD.shape[1], context, horizon)
+        self.weights_CDD, self.strength = weights_CDD, strength
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        self.weights_CDD = self.weights_CDD.to(context_BCD.device)
+        return context_BCD.flatten(1) @ self.weights_CDD
+
+
+class Constant(_Control):
+    """The same vector for every context: `corpus_mean`, the direction of the mean of the train vectors."""
+
+    def __init__(self, name: str, vector_D: Tensor, context: int, horizon: int):
+        super().__init__(name, len(vector_D), context, horizon)
+        self.vector_D = vector_D
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        return self.vector_D.to(context_BCD.device).expand(len(context_BCD), -1)
+
+
+class Random(_Control):
+    """A random direction for each context, drawn on the CPU so that every device draws the same."""
+
+    def __init__(self, dim: int, context: int, horizon: int, seed: int = 0):
+        super().__init__("random", dim, context, horizon)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        return torch.randn(len(context_BCD), self.dim, generator=self._generator).to(context_BCD.device)
+
+
+class Oracle(_Control):
+    """Knows the corpus: for a context that stands in it, the chunk that follows; the corpus mean for any other.
+
+    delay    0 the target x_{t+h} (`oracle`) · 1 the chunk after it (`late_oracle`)
+    another  answer for another window instead (`shuffled_target`)
+
+    A context is recognised by its bits. One that the oracle itself completed in a rollout counts as standing h further
+    on, so that its rollout is the corpus's own; every other change of the context (shuffled, a slot dropped) makes it
+    a stranger, and the answer the mean. Where the document ends before the answer, the answer is the mean.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        windows: Windows,
+        rows: Rows,
+        mean_D: Tensor,
+        *,
+        delay: int = 0,
+        another: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(name, rows.dim, windows.context, windows.horizon)
+        self._rows, self._mean_D = rows, normalise(mean_D)
+        self._shift = windows.horizon + delay
+        rng = np.random.default_rng(seed)
+        self._bit_weights_D = rng.integers(0, 2**63, rows.dim, dtype=np.uint64) * 2 + 1
+        self._slot_weights_C = rng.integers(0, 2**63, windows.context, dtype=np.uint64) * 2 + 1
+        # The answer for every row that can be offset 0, to the end of each run: rollouts step past the last window.
+        bounds = np.unique(np.stack([windows.last_W - windows.earlier_W, windows.last_W + windows.later_W]), axis=1)
+        last_rows = np.concatenate([np.arange(a + windows.context - 1, b + 1) for a, b in bounds.T])
+        ends = np.repeat(bounds[1], bounds[1] - bounds[0] + 2 - windows.context)
+        answers = np.where(last_rows + self._shift <= ends, last_rows + self._shift, -1)
+        if another:
+            known = np.flatnonzero(answers >= 0)
+            answers[known] = np.roll(answers[known], int(rng.integers(1, max(2, len(known)))))
+        self._answer_of_row = dict(zip(last_rows.tolist(), answers.tolist(), strict=True))
+        self._row_of_context = self._index(last_rows)
+
+    def _hash(self, vectors_ND: Tensor) -> np.ndarray:
+        """64-bit hashes of rows by their float32 bits: (N, D) → (N,). Multiplication wraps, as a hash wants."""
+        bits = np.ascontiguousarray(vectors_ND.cpu().numpy()).view(np.uint32).astype(np.uint64)
+        hashes: np.ndarray = (bits * self._bit_weights_D).sum(-1, dtype=np.uint64)
+        return hashes ^ (hashes >> np.uint64(29))
+
+    def _index(self, last_rows: np.ndarray) -> dict[int, int]:
+        """Hash of each corpus context → its row of offset 0."""
+        context_rows = last_rows[:, None] + np.arange(1 - self.context, 1)
+        used = np.unique(context_rows)
+        hash_of_used = np.concatenate(
+            [self._hash(self._rows(block)) for block in np.array_split(used, max(1, len(used) // 4096))]
+        )
+        hashes_WC = hash_of_used[np.searchsorted(used, context_rows)]
+        keys_W = (hashes_WC * self._slot_weights_C).sum(-1, dtype=np.uint64)
+        return dict(zip(keys_W.tolist(), last_rows.tolist(), strict=True))
+
+    def _keys(self, context_BCD: Tensor) -> np.ndarray:
+        hashes_BC = self._hash(context_BCD.flatten(0, 1)).reshape(context_BCD.shape[:2])
+        keys: np.ndarray = (hashes_BC * self._slot_weights_C).sum(-1, dtype=np.uint64)
+        return keys
+
+    def raw(self, context_BCD: Tensor) -> Tensor:
+        keys = self._keys(context_BCD).tolist()
+        rows = [self._row_of_context.get(key) for key in keys]
+        answers = np.asarray([-1 if row is None else self._answer_of_row.get(row, -1) for row in rows])
+        known_B1 = torch.as_tensor(answers >= 0, device=context_BCD.device)[:, None]
+        answer_BD = self._rows(np.maximum(answers, 0)).to(context_BCD.device)
+        answer_BD = torch.where(known_B1, answer_BD, self._mean_D.to(context_BCD.device))
+        completed = self._keys(torch.cat([context_BCD[:, 1:], answer_BD[:, None]], dim=1)).tolist()
+        for row, answer, key in zip(rows, answers.tolist(), completed, strict=True):
+            if row is not None and answer >= 0:
+                self._row_of_context.setdefault(key, row + self.horizon)
+        return answer_BD
+
+    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        answer_BD = self.raw(context_BCD)  # unit already; normalising again could change a bit, and the next context
+        return answer_BD, answer_BD
+
+
+def copy_last(dim: int, context: int = 5, horizon: int = 1) -> SlotWeights:
+    """p = x_t."""
+    return SlotWeights("copy_last", np.eye(context)[-1], dim, horizon)
+
+
+def context_mean(dim: int, context: int = 5, horizon: int = 1) -> SlotWeights:
+    """p ∝ the sum of the context."""
+    return SlotWeights("context_mean", np.ones(context), dim, horizon)
+
+
+# In the order tables show them. Each is made from fitted weights and the data at hand by `fit_controls`/`know_answers`.
+ATTAINABLE = ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge", "corpus_mean", "random")
+UNATTAINABLE = ("oracle", "late_oracle", "shuffled_target")
+
+
+def know_answers(windows: Windows, rows: Rows, mean_D: Tensor, seed: int = 0) -> dict[str, Oracle]:
+    """The unattainable controls for the windows to be judged (all of a split's, so that none is a stranger)."""
+    make: dict[str, Callable[[], Oracle]] = {
+        "oracle": lambda: Oracle("oracle", windows, rows, mean_D),
+        "late_oracle": lambda: Oracle("late_oracle", windows, rows, mean_D, delay=1),
+        "shuffled_target": lambda: Oracle("shuffled_target", windows, rows, mean_D, another=True, seed=seed),
+    }
+    return {name: make[name]() for name in UNATTAINABLE}
