@@ -1,49 +1,31 @@
-"""Compare predictions with the chunks they could have meant: similarities, ranks, and what they become when changed.
+"""Compare predictions with the chunks they could have meant: similarities, and ranks in the four pools (SPEC §2).
 
-Writes columns, one number a window, NaN where the window is no member (SPEC §2, Membership).
+All predictors and all their answers meet a document's vectors in one matrix product, because for many short documents
+it is the number of operations that costs, not their size.
 
-Legend: W windows, B windows of a block, P predictors, N chunks of a document or split, D width, C context.
+Legend: P predictors, S asks, K offsets, W windows, B windows of a block, N chunks of a document or of the corpus,
+D width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segue.alignment.forwards import ABLATIONS, STEPS
+from segue.alignment.forwards import Ask, handed
 from segue.geometry import rank_of_true
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
-Path = tuple[str, ...]
-Columns = dict[Path, np.ndarray]
-
 FURTHEST = 3  # offsets are swept to +3 (SPEC §2, margin)
-RANKS = {"r1": 1, "r5": 5, "r10": 10}
 SIMILARITIES = 1 << 24  # entries of the largest similarity matrix held at once
 
 
-@dataclass
-class Predicted:
-    """One predictor's answers for a block of windows."""
-
-    whole_BD: Tensor
-    raw_BD: Tensor | None
-    ablated: dict[str, list[Tensor]] = field(default_factory=dict)
-    steps: list[Tensor] = field(default_factory=list)
-    rolled_B: np.ndarray | None = None  # which windows of the block were rolled out
-
-
 def offsets_of(windows: Windows) -> list[int]:
-    """The offsets of the sweep: −(C−1) … +3, further where the horizon lies further."""
-    return list(range(1 - windows.context, max(FURTHEST, windows.horizon) + 1))
-
-
-def step_offsets(windows: Windows, steps: int = STEPS) -> list[int]:
-    """The offset that each rollout step is compared with: h+j−1; for h > 1 a step moves h chunks, so j·h."""
-    h = windows.horizon
-    return [h + j - 1 if h == 1 else j * h for j in range(1, steps + 1)]
+    """Offsets of the sweep, −(C−1) … +3 (further for a further horizon), and before them −C−h+1, for `direction`."""
+    context, h = windows.context, windows.horizon
+    return [1 - context - h, *range(1 - context, max(FURTHEST, h) + 1)]
 
 
 @dataclass(frozen=True)
@@ -54,173 +36,150 @@ class Corpus:
     vectors_ND: Tensor
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of every predictor on every window; NaN where the window is no member (SPEC §2, Membership).
+
+    similarity_PKW  s(k) for the offsets k of `offsets_of`
+    cos_PSW         cosine to the chunk each ask is compared with
+    rank_PSW        rank of that chunk in the pool `future`
+    rank            pool → (P, W) rank of the target in the pools `unseen`, `document`, `corpus` (if it was measured)
+    candidates      pool → (W,) number of candidates
+    coherence_W     mean adjacent cosine of the context
+    par_PW, mse_PW  SPEC §2
+    """
+
+    similarity_PKW: np.ndarray
+    cos_PSW: np.ndarray
+    rank_PSW: np.ndarray
+    rank: dict[str, np.ndarray]
+    candidates: dict[str, np.ndarray]
+    coherence_W: np.ndarray
+    par_PW: np.ndarray
+    mse_PW: np.ndarray
+
+    @classmethod
+    def joined(cls, blocks: "list[Measured]") -> "Measured":
+        """Blocks of windows end to end."""
+        pools = blocks[0].rank
+        arrays = {
+            name: np.concatenate([getattr(block, name) for block in blocks], axis=-1)
+            for name in ("similarity_PKW", "cos_PSW", "rank_PSW", "coherence_W", "par_PW", "mse_PW")
+        }
+        return cls(
+            rank={pool: np.concatenate([block.rank[pool] for block in blocks], axis=-1) for pool in pools},
+            candidates={
+                pool: np.concatenate([block.candidates[pool] for block in blocks]) for pool in blocks[0].candidates
+            },
+            **arrays,
+        )
+
+
 def compare(
-    answers: dict[str, Predicted],
+    answer_PSBD: Tensor,
+    raw_PBD: Tensor,
+    asks: list[Ask],
     block: Windows,
     rows: Rows,
     judged_reach: int | None,
-    corpus: "Corpus | None",
-) -> dict[str, Columns]:
-    """Columns of every predictor for one block: similarities document by document, then the corpus."""
-    columns: dict[str, Columns] = {name: {} for name in answers}
-    whole_PBD = torch.stack([answer.whole_BD for answer in answers.values()])
-    for document in np.unique(block.document_W):
-        at = np.flatnonzero(block.document_W == document)
-        first = int(block.store.first_row_G[document])
-        vectors_ND = rows(np.arange(first, first + int(block.store.length_G[document])))
-        limit = max(1, SIMILARITIES // (len(vectors_ND) * len(answers) * (1 + len(ABLATIONS) + STEPS)))
-        for some in np.array_split(at, -(-len(at) // limit)):
-            _compare_document(answers, whole_PBD, block, some, first, vectors_ND, judged_reach, columns)
-    context_BCD, target_BD = rows(block.context_rows()), rows(block.target_rows())
-    _context_columns(context_BCD, target_BD, block, answers, columns)
+    corpus: Corpus | None,
+) -> Measured:
+    """Measure a block of windows in row order.
+
+    raw_PBD        outputs before normalising; the unit predictions where a predictor tells none
+    judged_reach   reach of the judged predictor: the pool `unseen` lacks what *it* was handed, for its controls too
+    """
+    predictors, count, size, _ = answer_PSBD.shape
+    offsets = offsets_of(block)
+    device = answer_PSBD.device
+
+    def empty(*shape: int) -> Tensor:
+        return torch.full(shape, float("nan"), device=device)
+
+    similarity_PKB, cos_PSB = empty(predictors, len(offsets), size), empty(predictors, count, size)
+    rank_PSB = empty(predictors, count, size)
+    rank = {pool: empty(predictors, size) for pool in ("unseen", "document")}
+    candidates = {pool: torch.zeros(size, dtype=torch.int64, device=device) for pool in ("future", *rank)}
+    has_KB = torch.as_tensor(np.stack([block.has(k) for k in offsets]), device=device)
+    handed_B = torch.as_tensor(handed(block, judged_reach), device=device)
+    offset_K1 = torch.as_tensor(offsets, device=device)[:, None]
+    offset_S1 = torch.as_tensor([ask.offset for ask in asks], device=device)[:, None]
+    for at, first, vectors_ND in _documents(block, rows, predictors * count):
+        last_B = torch.as_tensor(block.last_W[at.start : at.stop] - first, device=device)
+        similarity_PSBN = answer_PSBD[:, :, at] @ vectors_ND.T
+        edge = len(vectors_ND) - 1
+        true_SB1 = (last_B + offset_S1).clamp(max=edge)[..., None]
+        true_PSB1 = similarity_PSBN.gather(3, true_SB1.expand(predictors, -1, -1, -1))
+        place_N = torch.arange(len(vectors_ND), device=device)
+        future_BN = place_N > last_B[:, None]
+        unseen_BN = future_BN | (place_N <= (last_B - handed_B[at])[:, None])
+        pools = {"unseen": unseen_BN, "document": torch.ones_like(future_BN)}
+        cos_PSB[:, :, at] = true_PSB1[..., 0]
+        rank_PSB[:, :, at] = rank_of_true(similarity_PSBN, true_PSB1, future_BN)
+        candidates["future"][at] = future_BN.sum(-1)
+        for pool, mask_BN in pools.items():
+            rank[pool][:, at] = rank_of_true(similarity_PSBN[:, 0], true_PSB1[:, 0], mask_BN)
+            candidates[pool][at] = mask_BN.sum(-1)
+        swept_KB = (last_B + offset_K1).clamp(0, edge)
+        everyone_B = torch.arange(len(last_B), device=device)
+        similarity_PKB[:, :, at] = similarity_PSBN[:, 0, everyone_B, swept_KB]
+    similarity_PKB[:, ~has_KB] = float("nan")
+    rank_PSB[cos_PSB.isnan()] = float("nan")
     if corpus is not None:
-        _compare_corpus(whole_PBD, block, corpus, columns)
-    return columns
+        rank["corpus"] = _corpus_ranks(answer_PSBD[:, 0], block, corpus)
+        candidates["corpus"] = torch.full_like(candidates["future"], len(corpus.rows_N))
+    coherence_B, par_PB, mse_PB = _context_figures(answer_PSBD[:, 0], raw_PBD, block, rows)
+
+    def out(values: Tensor) -> np.ndarray:
+        return values.double().cpu().numpy()
+
+    return Measured(
+        similarity_PKW=out(similarity_PKB),
+        cos_PSW=out(cos_PSB),
+        rank_PSW=out(rank_PSB),
+        rank={pool: out(values) for pool, values in rank.items()},
+        candidates={pool: values.cpu().numpy() for pool, values in candidates.items()},
+        coherence_W=out(coherence_B),
+        par_PW=out(par_PB),
+        mse_PW=out(mse_PB),
+    )
 
 
-def _put(columns: Columns, path: Path, size: int, at: np.ndarray, values: Tensor | np.ndarray | float) -> None:
-    """Write some windows' values of one column; windows never written stay NaN."""
-    column = columns.setdefault(path, np.full(size, np.nan))
-    column[at] = values.double().cpu().numpy() if isinstance(values, Tensor) else values
+def _documents(block: Windows, rows: Rows, answers: int) -> "list[tuple[slice, int, Tensor]]":
+    """The block cut by document: windows, first row, vectors. Long documents are cut so that similarities fit."""
+    store = block.store
+    cuts = np.flatnonzero(np.diff(block.document_W)) + 1
+    pieces = []
+    for start, stop in zip([0, *cuts], [*cuts, len(block)], strict=True):
+        document = int(block.document_W[start])
+        first, length = int(store.first_row_G[document]), int(store.length_G[document])
+        vectors_ND = rows(np.arange(first, first + length))
+        step = max(1, SIMILARITIES // (answers * length))
+        pieces += [
+            (slice(low, min(low + step, int(stop))), first, vectors_ND) for low in range(int(start), int(stop), step)
+        ]
+    return pieces
 
 
-def _put_ranks(columns: Columns, path: Path, size: int, at: np.ndarray, rank: Tensor, pool: np.ndarray) -> None:
-    """MRR and R@k columns of one pool, with the chance level for its number of candidates."""
-    _put(columns, (*path, "mrr"), size, at, 1 / rank)
-    _put(columns, ("chance", *path, "mrr"), size, at, _harmonic(pool) / pool)
-    _put(columns, (*path, "candidates"), size, at, pool)
-    for name, k in RANKS.items():
-        _put(columns, (*path, name), size, at, (rank <= k).double())
-        _put(columns, ("chance", *path, name), size, at, np.minimum(k, pool) / pool)
+def _corpus_ranks(whole_PBD: Tensor, block: Windows, corpus: Corpus) -> Tensor:
+    """Ranks of the targets among all chunks of the part: (P, B)"""
+    true_B = torch.as_tensor(np.searchsorted(corpus.rows_N, block.target_rows()), device=whole_PBD.device)
+    everyone = torch.ones((), dtype=torch.bool, device=whole_PBD.device)
+    step = max(1, SIMILARITIES // len(corpus.rows_N))
+    rank_PB = torch.empty(whole_PBD.shape[:2], device=whole_PBD.device)
+    for p, whole_BD in enumerate(whole_PBD):
+        for low in range(0, len(block), step):
+            similarity_BN = whole_BD[low : low + step] @ corpus.vectors_ND.T
+            true_B1 = similarity_BN.gather(1, true_B[low : low + step, None])
+            rank_PB[p, low : low + step] = rank_of_true(similarity_BN, true_B1, everyone)
+    return rank_PB
 
 
-def _harmonic(count: np.ndarray) -> np.ndarray:
-    """1 + 1/2 + … + 1/n for every n."""
-    totals = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, count.max() + 1))])
-    values: np.ndarray = totals[count]
-    return values
-
-
-def _compare_document(
-    answers: dict[str, Predicted],
-    whole_PBD: Tensor,
-    block: Windows,
-    at: np.ndarray,
-    first: int,
-    vectors_ND: Tensor,
-    judged_reach: int | None,
-    columns: dict[str, Columns],
-) -> None:
-    """Offsets, pools of the document, ablations and rollouts of the windows `at`, all of one document."""
-    size, device = len(block), vectors_ND.device
-    last_B = torch.as_tensor(block.last_W[at] - first, device=device)
-    place_N = torch.arange(len(vectors_ND), device=device)
-    similarity_PBN = whole_PBD[:, torch.as_tensor(at, device=device)] @ vectors_ND.T
-    true_B1 = (last_B + block.horizon)[:, None]
-    true_PB1 = similarity_PBN.gather(2, true_B1.expand(len(answers), -1, -1))
-
-    handed = block.earlier_W[at] + 1 if judged_reach is None else np.minimum(block.earlier_W[at] + 1, judged_reach)
-    handed_B = torch.as_tensor(handed, device=device)
-    future_BN = place_N > last_B[:, None]
-    unseen_BN = future_BN | (place_N <= (last_B - handed_B)[:, None])
-    pools = {"future": future_BN, "unseen": unseen_BN, "document": torch.ones_like(future_BN)}
-    ranks = {pool: rank_of_true(similarity_PBN, true_PB1, mask) for pool, mask in pools.items()}
-    sizes = {pool: mask.sum(-1).cpu().numpy() for pool, mask in pools.items()}
-
-    before = 1 - block.context - block.horizon
-    for p, (name, answer) in enumerate(answers.items()):
-        mine = columns[name]
-        for offset in [*offsets_of(block), before]:
-            has = block.has(offset)[at]
-            if not has.any():
-                continue
-            picked = torch.as_tensor(np.flatnonzero(has), device=device)
-            values = similarity_PBN[p, picked, last_B[picked] + offset]
-            _put(mine, ("s", str(offset)), size, at[has], values)
-        for pool, rank_PB in ranks.items():
-            _put_ranks(mine, ("retrieval", pool), size, at, rank_PB[p], sizes[pool])
-        if answer.ablated:
-            _compare_changed(
-                answer, block, at, vectors_ND, last_B, future_BN, true_PB1[p, :, 0], ranks["future"][p], mine
-            )
-
-
-def _compare_changed(
-    answer: Predicted,
-    block: Windows,
-    at: np.ndarray,
-    vectors_ND: Tensor,
-    last_B: Tensor,
-    future_BN: Tensor,
-    whole: tuple[Tensor, Tensor],
-    columns: Columns,
-) -> None:
-    """Ablations and rollouts of one predictor: how cosine and MRR change, and how each step fares."""
-    size = len(block)
-    whole_cos_B, whole_mrr_B = whole
-    at_device = torch.as_tensor(at, device=vectors_ND.device)
-    true_B1 = (last_B + block.horizon)[:, None]
-    for name, predictions in answer.ablated.items():
-        if not predictions:
-            continue
-        cos, mrr = torch.zeros_like(whole_cos_B), torch.zeros_like(whole_cos_B)
-        for prediction_BD in predictions:
-            similarity_BN = prediction_BD[at_device] @ vectors_ND.T
-            true = similarity_BN.gather(1, true_B1)
-            cos += true[:, 0] / len(predictions)
-            mrr += 1 / rank_of_true(similarity_BN, true, future_BN) / len(predictions)
-        _put(columns, ("ablations", name), size, at, cos - whole_cos_B)
-        _put(columns, ("ablations_mrr", name), size, at, mrr - whole_mrr_B)
-
-    assert answer.rolled_B is not None
-    far = np.flatnonzero(answer.rolled_B[at])
-    if not len(far):
-        return
-    far_device = torch.as_tensor(far, device=vectors_ND.device)
-    cos_steps, mrr_steps = [], []
-    for step, offset in zip(answer.steps, step_offsets(block), strict=True):
-        similarity_BN = step[at_device[far_device]] @ vectors_ND.T
-        true = similarity_BN.gather(1, (last_B[far_device] + offset)[:, None])
-        cos_steps.append(true[:, 0])
-        mrr_steps.append(1 / rank_of_true(similarity_BN, true, future_BN[far_device]))
-    for number, (cos, mrr) in enumerate(zip(cos_steps, mrr_steps, strict=True), start=1):
-        _put(columns, ("rollout", "steps", str(number)), size, at[far], cos)
-        _put(columns, ("rollout", "mrr_steps", str(number)), size, at[far], mrr)
-    _put(columns, ("rollout", "mean"), size, at[far], torch.stack(cos_steps).mean(0))
-    # Step 1 is test B again; what a rollout adds begins with step 2 (SPEC §3, skill D).
-    _put(columns, ("rollout", "mrr"), size, at[far], torch.stack(mrr_steps[1:]).mean(0))
-
-
-def _context_columns(
-    context_BCD: Tensor,
-    target_BD: Tensor,
-    block: Windows,
-    answers: dict[str, Predicted],
-    columns: dict[str, Columns],
-) -> None:
-    """Coherence of each context, PAR and MSE."""
-    size = len(block)
-    everyone = np.arange(size)
+def _context_figures(whole_PBD: Tensor, raw_PBD: Tensor, block: Windows, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Coherence of each context (B,), PAR (P, B) and MSE (P, B). PAR is NaN where its denominator is ≤ 0."""
+    context_BCD, target_BD = rows(block.context_rows()), rows(block.target_rows())
     coherence_B = (context_BCD[:, 1:] * context_BCD[:, :-1]).sum(-1).mean(1)
-    closest_B = torch.einsum("bd,bcd->bc", target_BD, context_BCD).max(1).values
-    judged = (closest_B > 0).cpu().numpy()
-    for name, answer in answers.items():
-        _put(columns[name], ("coherence",), size, everyone, coherence_B)
-        nearest_B = torch.einsum("bd,bcd->bc", answer.whole_BD, context_BCD).max(1).values
-        _put(columns[name], ("par",), size, everyone[judged], (nearest_B / closest_B)[torch.as_tensor(judged)])
-        raw_BD = answer.whole_BD if answer.raw_BD is None else answer.raw_BD
-        _put(columns[name], ("mse",), size, everyone, (raw_BD - target_BD).square().mean(1))
-
-
-def _compare_corpus(whole_PBD: Tensor, block: Windows, corpus: "Corpus", columns: dict[str, Columns]) -> None:
-    """Ranks among all chunks of the part."""
-    corpus_ND = corpus.vectors_ND
-    true_W = np.searchsorted(corpus.rows_N, block.target_rows())
-    everyone = torch.ones((), dtype=torch.bool, device=corpus_ND.device)
-    limit = max(1, SIMILARITIES // len(corpus_ND))
-    for p, mine in enumerate(columns.values()):
-        for at in np.array_split(np.arange(len(block)), -(-len(block) // limit)):
-            similarity_BN = whole_PBD[p, torch.as_tensor(at, device=corpus_ND.device)] @ corpus_ND.T
-            true = similarity_BN.gather(1, torch.as_tensor(true_W[at], device=corpus_ND.device)[:, None])
-            pool = np.full(len(at), len(corpus_ND))
-            _put_ranks(mine, ("retrieval", "corpus"), len(block), at, rank_of_true(similarity_BN, true, everyone), pool)
+    own_B = torch.einsum("bd,bcd->bc", target_BD, context_BCD).amax(1)
+    nearest_PB = torch.einsum("pbd,bcd->pbc", whole_PBD, context_BCD).amax(2)
+    par_PB = torch.where(own_B > 0, nearest_PB / own_B, float("nan"))
+    return coherence_B, par_PB, (raw_PBD - target_BD).square().mean(2)

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from segue.alignment.compare import Columns
+from segue.alignment.compare import Measured
 from segue.alignment.figures import Figures, figures
 from segue.alignment.gates import Evidence, all_passed, judge, load_profiles
-from segue.alignment.measure import Part, measure, predictors_fit
-from segue.alignment.statistics import DocumentBootstrap
+from segue.alignment.measure import Part, measure
 from segue.errors import InputError, nearest
 from segue.models.controls import ATTAINABLE, know_answers
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
+from segue.statistics import DocumentBootstrap
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
@@ -80,9 +80,8 @@ def five_cat(
     for name, part in parts.items():
         beside = controls_for(fitted, every_window[name], device, seed)
         everyone = {"": predictor, **beside}
-        predictors_fit(list(everyone.values()), part.windows)
-        columns = measure(everyone, part, device=device, seed=seed, progress=progress)
-        found = summarise(columns, part.windows, predictor.reach, seed)
+        measured = measure(everyone, part, device=device, seed=seed, progress=progress)
+        found = summarise(list(everyone), measured, part.windows, predictor.reach, seed)
         judged[name] = found.pop("")
         for control, its in found.items():
             controls.setdefault(control, {})[name] = its
@@ -116,11 +115,11 @@ def five_cat(
 
 
 def summarise(
-    columns: Mapping[str, Columns], windows: Windows, judged_reach: int | None, seed: int = 0
+    names: list[str], measured: Measured, windows: Windows, judged_reach: int | None, seed: int = 0
 ) -> dict[str, Figures]:
     """Figures of every measured predictor, all from the same resamples of the documents."""
     bootstrap = DocumentBootstrap(windows.document_W, seed=seed)
-    return {name: figures(its, windows, bootstrap, judged_reach) for name, its in columns.items()}
+    return {name: figures(measured, p, windows, bootstrap, judged_reach) for p, name in enumerate(names)}
 
 
 def _lifts(evidence: Evidence, part: str) -> dict[str, Any]:
@@ -150,10 +149,9 @@ def mini_5cat(
 ) -> dict[str, float | None]:
     """Tests A and B on a sample of VAL, for each epoch's history: metric → value, None where not computed."""
     windows = val.sample(samples, seed)
-    columns = measure(
-        {"": predictor}, Part("VAL", windows, windows.documents), device=device, only_whole=True, seed=seed
-    )
-    found = figures(columns[""], windows, DocumentBootstrap(windows.document_W, resamples=0), predictor.reach)
+    part = Part("VAL", windows, windows.documents)
+    measured = measure({"": predictor}, part, device=device, only_whole=True, seed=seed)
+    found = figures(measured, 0, windows, DocumentBootstrap(windows.document_W, resamples=0), predictor.reach)
     paths = {
         **{name: (name,) for name in ("cos", "margin", "margin_last", "win_last", "direction", "peak")},
         **{f"{name}_future": ("retrieval", "future", name) for name in ("mrr", "r1", "r5")},

@@ -1,22 +1,54 @@
 """Everything 5CAT asks of a predictor, in few batched calls: whole contexts, ablated ones, rollouts.
 
-Legend: B batch of windows, L chunks handed (C, or more for predictors that read further), C context, D width, H steps.
+Legend: S asks, B batch of windows, L chunks handed (C, or more for predictors that read further), C context, D width,
+H steps.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from segue.models.predictor import Predictor
+from segue.models.predictor import Predictor, RawPredictor
+from segue.windows import Windows
+from segue.windows.rows import Rows
 
-ABLATIONS = ("shuffle", "reverse", "leave_one_out", "repeat_last", "other_document")
+WHOLE, STEP = "whole", "step"
 STEPS = 5
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What is random in the ablations, drawn once for a split so that every predictor meets the same.
+class Ask:
+    """One prediction wanted of every window: from which context, and the offset of the chunk it is compared with."""
+
+    kind: str
+    offset: int
+    number: int = 0  # which slot is dropped (from 0), which step of the rollout (from 2)
+
+
+def asks_of(context: int, horizon: int, only_whole: bool = False) -> list[Ask]:
+    """What is asked, in the order of the axis S; the whole context first.
+
+    shuffle         the last C chunks in a random order, never their own
+    reverse         the last C chunks in reverse
+    leave_one_out   one of the C slots dropped and the last chunk appended again, for each slot
+    repeat_last     the last chunk in all C slots
+    other_document  the last chunk replaced by a chunk of another document
+    step            predictions fed back; step j is compared with h + j − 1, for h > 1 a step moves h chunks: with j·h
+    """
+    whole = [Ask(WHOLE, horizon)]
+    if only_whole:
+        return whole
+    dropped = [Ask("leave_one_out", horizon, slot) for slot in range(context)]
+    others = [Ask(kind, horizon) for kind in ("shuffle", "reverse", "repeat_last", "other_document")]
+    steps = [Ask(STEP, j * horizon if horizon > 1 else j, j) for j in range(2, STEPS + 1)]
+    return whole + dropped + others + steps
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What is random in the ablations, drawn once for a part so that every predictor meets the same.
 
     order_BC  a permutation of the slots for each window, never the identity
     other_BD  a chunk of another document for each window; None where there is only one document
@@ -35,45 +67,76 @@ def shuffled_orders(batch: int, context: int, generator: torch.Generator) -> Ten
     return order_BC
 
 
-def _tail(context_BLD: Tensor, tail_BCD: Tensor) -> Tensor:
-    """The same intervention for every predictor: only the last C chunks change, whatever else was handed."""
-    return torch.cat([context_BLD[:, : -tail_BCD.shape[1]], tail_BCD], dim=1)
+def ablated(ask: Ask, context_BLD: Tensor, context: int, chance: Chance) -> Tensor | None:
+    """The context of an ablation; None where it cannot be made. (B, L, D) → (B, L, D)
 
-
-def ablate(name: str, context_BLD: Tensor, context: int, draws: Draws) -> list[Tensor] | None:
-    """Contexts of one ablation (SPEC §3 C); the test's value is the mean over the list. None where it cannot be made.
-
-    shuffle         the last C chunks in a random order
-    reverse         the last C chunks in reverse
-    leave_one_out   one of the C slots dropped and the last chunk appended again, for each slot
-    repeat_last     the last chunk in all C slots
-    other_document  the last chunk replaced by a chunk of another document
+    The intervention is the same for every predictor: only the last C chunks change, whatever else was handed.
     """
     tail_BCD = context_BLD[:, -context:]
     last_B1D = tail_BCD[:, -1:]
-    if name == "shuffle":
-        order = draws.order_BC.to(tail_BCD.device)[..., None].expand_as(tail_BCD)
-        return [_tail(context_BLD, tail_BCD.gather(1, order))]
-    if name == "reverse":
-        return [_tail(context_BLD, tail_BCD.flip(1))]
-    if name == "repeat_last":
-        return [_tail(context_BLD, last_B1D.expand_as(tail_BCD))]
-    if name == "leave_one_out":
-        keep = [[slot for slot in range(context) if slot != dropped] for dropped in range(context)]
-        return [_tail(context_BLD, torch.cat([tail_BCD[:, slots], last_B1D], 1)) for slots in keep]
-    if name == "other_document":
-        if draws.other_BD is None:
+    if ask.kind == "shuffle":
+        changed = tail_BCD.gather(1, chance.order_BC.to(tail_BCD.device)[..., None].expand_as(tail_BCD))
+    elif ask.kind == "reverse":
+        changed = tail_BCD.flip(1)
+    elif ask.kind == "repeat_last":
+        changed = last_B1D.expand_as(tail_BCD)
+    elif ask.kind == "leave_one_out":
+        kept = [slot for slot in range(context) if slot != ask.number]
+        changed = torch.cat([tail_BCD[:, kept], last_B1D], dim=1)
+    elif ask.kind == "other_document":
+        if chance.other_BD is None:
             return None
-        return [_tail(context_BLD, torch.cat([tail_BCD[:, :-1], draws.other_BD[:, None].to(tail_BCD.device)], 1))]
-    raise KeyError(name)
+        changed = torch.cat([tail_BCD[:, :-1], chance.other_BD[:, None].to(tail_BCD.device)], dim=1)
+    else:
+        raise KeyError(ask.kind)
+    return torch.cat([context_BLD[:, :-context], changed], dim=1)
 
 
-def rollout(predictor: Predictor, context_BLD: Tensor, first_BD: Tensor, steps: int = STEPS) -> list[Tensor]:
-    """Feed predictions back: unit predictions of steps 1 … H, the first of which is `first_BD`. [(B, D)] · H"""
-    predictions = [first_BD]
-    for _ in range(steps - 1):
-        grown = torch.cat([context_BLD, predictions[-1][:, None]], dim=1)
-        limit = predictor.reach
-        context_BLD = grown if limit is None or grown.shape[1] <= limit else grown[:, -limit:]
-        predictions.append(predictor.predict(context_BLD))
-    return predictions
+def grown(context_BLD: Tensor, prediction_BD: Tensor, reach: int | None) -> Tensor:
+    """The context after a prediction was fed back: longer by one, or moved on where the predictor's reach ends."""
+    longer = torch.cat([context_BLD, prediction_BD[:, None]], dim=1)
+    return longer if reach is None or longer.shape[1] <= reach else longer[:, -reach:]
+
+
+def handed(windows: Windows, reach: int | None) -> np.ndarray:
+    """How many chunks, up to offset 0, a predictor of this reach is handed for each window: (W,)"""
+    so_far = windows.earlier_W + 1
+    return so_far if reach is None else np.minimum(so_far, reach)
+
+
+def answer(
+    predictor: Predictor, block: Windows, rows: Rows, asks: list[Ask], chance: Chance
+) -> tuple[Tensor, Tensor | None]:
+    """A predictor's unit predictions for every ask and window, NaN where there is nothing to compare with.
+
+    Windows handed equally many chunks go through the predictor together.
+    → (S, B, D), and (B, D) the raw outputs for the whole context where the predictor tells them
+    """
+    nothing = float("nan")
+    answer_SBD = torch.full((len(asks), len(block), rows.dim), nothing, device=rows.device)
+    raw_BD: Tensor | None = None
+    length_B = handed(block, predictor.reach)
+    furthest = max(ask.offset for ask in asks)
+    for length in np.unique(length_B):
+        at = torch.as_tensor(np.flatnonzero(length_B == length))
+        context_BLD = rows(block.last_W[at, None] + np.arange(1 - length, 1))
+        if isinstance(predictor, RawPredictor):
+            whole_BD, raw = predictor.predict_with_raw(context_BLD)
+            raw_BD = torch.empty_like(answer_SBD[0]) if raw_BD is None else raw_BD
+            raw_BD[at] = raw
+        else:
+            whole_BD = predictor.predict(context_BLD)
+        answer_SBD[0, at] = whole_BD
+        here = Chance(chance.order_BC[at], None if chance.other_BD is None else chance.other_BD[at])
+        far = torch.as_tensor(block.later_W[at] >= furthest)
+        rolled_BLD, step_BD = context_BLD[far], whole_BD[far]
+        for s, ask in enumerate(asks):
+            if ask.kind == STEP and len(step_BD):
+                rolled_BLD = grown(rolled_BLD, step_BD, predictor.reach)
+                step_BD = predictor.predict(rolled_BLD)
+                answer_SBD[s, at[far]] = step_BD
+            elif ask.kind not in (WHOLE, STEP):
+                changed_BLD = ablated(ask, context_BLD, block.context, here)
+                if changed_BLD is not None:
+                    answer_SBD[s, at] = predictor.predict(changed_BLD)
+    return answer_SBD, raw_BD

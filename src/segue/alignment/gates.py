@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from segue.alignment.compare import Path
-from segue.alignment.figures import Figures
-from segue.alignment.statistics import Result, result_of
+from segue.alignment.figures import Figures, Path
 from segue.models.controls import ATTAINABLE
+from segue.statistics import Result, result_of
 
 GATES = ("A", "B", "C", "D", "E")
 COS = ("cos",)

@@ -1,27 +1,22 @@
-"""Run predictors over windows and note, for each window, every quantity that 5CAT takes a mean of.
+"""Run predictors over the windows of a part, block by block, and note what was measured.
 
-All predictors are measured together: a document's vectors are gathered once and compared with everybody's predictions
-in one matrix product. What comes out are columns, one number a window, NaN where the window is no member (SPEC §2,
-Membership); `figures` turns them into means with intervals.
-
-Legend: W windows, B windows of a block, P predictors or predictions, N chunks of a document or split, D width,
-C context, L chunks handed, K offsets, H steps.
+Legend: P predictors, S asks, W windows, B windows of a block, N chunks, D width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from segue.alignment.compare import Columns, Corpus, Predicted, compare, step_offsets
-from segue.alignment.forwards import ABLATIONS, STEPS, Draws, ablate, rollout, shuffled_orders
-from segue.models.predictor import Predictor, RawPredictor
+from segue.alignment.compare import Corpus, Measured, compare
+from segue.alignment.forwards import Chance, answer, asks_of, shuffled_orders
+from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
-BLOCK = 512  # windows a block: contexts, predictions and similarities of one block are all that is held
+BLOCK = 256  # windows a block: the predictions and similarities of one block are all that is held
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Part:
     """What predictors are judged on: VAL, OOD, or any other set of documents.
 
     name       `VAL` or `OOD`
-    windows    the windows to judge, all of the part's or a sample of them
+    windows    the windows to judge, in row order; all of the part's or a sample of them
     documents  indices of all the part's documents, also those too short for a window: pool `corpus`
     """
 
@@ -39,11 +34,8 @@ class Part:
 
     def corpus_rows(self) -> np.ndarray:
         """(N,) rows of all chunks of the part, ascending."""
-        store = self.windows.store
-        spans = [
-            np.arange(store.first_row_G[g], store.first_row_G[g] + store.length_G[g]) for g in np.sort(self.documents)
-        ]
-        return np.concatenate(spans)
+        first_G, length_G = self.windows.store.first_row_G, self.windows.store.length_G
+        return np.concatenate([np.arange(first_G[g], first_G[g] + length_G[g]) for g in np.sort(self.documents)])
 
 
 def measure(
@@ -54,40 +46,36 @@ def measure(
     only_whole: bool = False,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Columns]:
-    """Per-window quantities of every predictor on one part; the first predictor is the one judged.
+) -> Measured:
+    """Everything 5CAT takes a mean of, for all predictors (axis P in their order); the first one is the judged one.
 
     only_whole   tests A and B alone, without the pool `corpus` (mini-5CAT)
-    → name → {metric path: (W,) float64, NaN where the window is no member}
+    Raises ValueError when a predictor is not of the windows' width, context and horizon.
     """
     windows = part.windows
+    for p in predictors.values():
+        if (p.dim, p.context, p.horizon) != (windows.store.dim, windows.context, windows.horizon):
+            raise ValueError(f"{p.name} is for width {p.dim}, C {p.context}, h {p.horizon}; the windows are not")
     rows = Rows(windows.store, device)
     generator = torch.Generator().manual_seed(seed)
-    judged = next(iter(predictors.values()))
+    asks = asks_of(windows.context, windows.horizon, only_whole)
     order_WC = shuffled_orders(len(windows), windows.context, generator)
     other_W = other_document_rows(part, generator)
-    pieces: dict[str, list[Columns]] = {name: [] for name in predictors}
     corpus = None if only_whole else Corpus(part.corpus_rows(), rows(part.corpus_rows()))
+    judged_reach = next(iter(predictors.values())).reach
+    blocks = []
     for start in range(0, len(windows), BLOCK):
         progress(f"5CAT on {part.name}", start, len(windows), "windows")
-        index = np.arange(start, min(start + BLOCK, len(windows)))
-        block = windows.take(index)
-        draws = Draws(order_WC[index], None if other_W is None else rows(other_W[index]))
-        answers = {name: _predict(p, block, rows, draws, only_whole) for name, p in predictors.items()}
-        for name, columns in compare(answers, block, rows, judged.reach, corpus).items():
-            pieces[name].append(columns)
+        at = np.arange(start, min(start + BLOCK, len(windows)))
+        block = windows.take(at)
+        chance = Chance(order_WC[at], None if other_W is None else rows(other_W[at]))
+        with torch.inference_mode():
+            answers = [answer(p, block, rows, asks, chance) for p in predictors.values()]
+            answer_PSBD = torch.stack([answer_SBD for answer_SBD, _ in answers])
+            raw_PBD = torch.stack([answer_SBD[0] if raw_BD is None else raw_BD for answer_SBD, raw_BD in answers])
+            blocks.append(compare(answer_PSBD, raw_PBD, asks, block, rows, judged_reach, corpus))
     progress(f"5CAT on {part.name}", len(windows), len(windows), "windows")
-    return {name: _joined(parts) for name, parts in pieces.items()}
-
-
-def _joined(pieces: list[Columns]) -> Columns:
-    """Blocks end to end; a column that a block had no member for is NaN there."""
-    sizes = [len(piece[("mse",)]) for piece in pieces]
-    paths = dict.fromkeys(path for piece in pieces for path in piece)
-    return {
-        path: np.concatenate([piece.get(path, np.full(n, np.nan)) for piece, n in zip(pieces, sizes, strict=True)])
-        for path in paths
-    }
+    return Measured.joined(blocks)
 
 
 def other_document_rows(part: Part, generator: torch.Generator) -> np.ndarray | None:
@@ -96,50 +84,10 @@ def other_document_rows(part: Part, generator: torch.Generator) -> np.ndarray | 
         return None
     rows_N = part.corpus_rows()
     document_N = part.windows.store.document_N[rows_N]
-    others = np.empty(len(part.windows), dtype=np.int64)
-    wanted = np.arange(len(others))
+    others_W = np.empty(len(part.windows), dtype=np.int64)
+    wanted = np.arange(len(others_W))
     while len(wanted):
         drawn = torch.randint(len(rows_N), (len(wanted),), generator=generator).numpy()
-        others[wanted] = rows_N[drawn]
+        others_W[wanted] = rows_N[drawn]
         wanted = wanted[document_N[drawn] == part.windows.document_W[wanted]]
-    return others
-
-
-def _predict(predictor: Predictor, block: Windows, rows: Rows, draws: Draws, only_whole: bool) -> Predicted:
-    """All forwards of one predictor over a block; windows of equal length handed go together."""
-    size, dim = len(block), rows.dim
-    reach = block.earlier_W + 1 if predictor.reach is None else np.minimum(block.earlier_W + 1, predictor.reach)
-    rolled_B = block.later_W >= step_offsets(block)[-1]
-    answer = Predicted(torch.empty(size, dim, device=rows.device), None, rolled_B=rolled_B)
-    for length in np.unique(reach):
-        at = np.flatnonzero(reach == length)
-        context_BLD = rows(block.last_W[at, None] + np.arange(1 - length, 1))
-        if isinstance(predictor, RawPredictor):
-            whole_BD, raw_BD = predictor.predict_with_raw(context_BLD)
-            answer.raw_BD = torch.empty_like(answer.whole_BD) if answer.raw_BD is None else answer.raw_BD
-            answer.raw_BD[at] = raw_BD
-        else:
-            whole_BD = predictor.predict(context_BLD)
-        answer.whole_BD[at] = whole_BD
-        if only_whole:
-            continue
-        here = Draws(draws.order_BC[at], None if draws.other_BD is None else draws.other_BD[at])
-        for name in ABLATIONS:
-            contexts = ablate(name, context_BLD, block.context, here)
-            kept = answer.ablated.setdefault(name, [torch.empty(size, dim, device=rows.device) for _ in contexts or ()])
-            for slot, context in enumerate(contexts or ()):
-                kept[slot][at] = predictor.predict(context)
-        far = np.flatnonzero(rolled_B[at])
-        if not answer.steps:
-            answer.steps = [torch.zeros(size, dim, device=rows.device) for _ in range(STEPS)]
-        if len(far):
-            for kept_BD, step_BD in zip(answer.steps, rollout(predictor, context_BLD[far], whole_BD[far]), strict=True):
-                kept_BD[at[far]] = step_BD
-    return answer
-
-
-def predictors_fit(predictors: Sequence[Predictor], windows: Windows) -> None:
-    """Every predictor must be of the windows' width, context and horizon; a bug of the caller otherwise."""
-    for p in predictors:
-        if (p.dim, p.context, p.horizon) != (windows.store.dim, windows.context, windows.horizon):
-            raise ValueError(f"{p.name} is for {p.dim} wide, C {p.context}, h {p.horizon}; the windows are not")
+    return others_W

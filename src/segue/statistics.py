@@ -6,6 +6,7 @@ same draws, which makes any difference of two draws a paired comparison.
 Legend: W windows, G documents, R resamples, Q quantities.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
+BLOCK_ENTRIES = 1 << 23  # 64 MiB of weights held at once
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,32 @@ class DocumentBootstrap:
 
     def __init__(self, document_W: np.ndarray, resamples: int = RESAMPLES, seed: int = 0):
         documents, self._group_W = np.unique(document_W, return_inverse=True)
-        count = len(documents)
-        rng = np.random.default_rng(seed)
+        self.documents = len(documents)
         # One document cannot say how documents differ: no resamples, so no interval.
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples if count > 1 else 0)
-        self._weights_RG = np.concatenate([np.ones((1, count)), drawn])
-        self.documents = count
+        self._resamples = resamples if self.documents > 1 else 0
+        self._seed = seed
+        self._kept: list[np.ndarray] | None = None
+
+    def _weights(self) -> Iterator[np.ndarray]:
+        """How often each document stands in each draw, in blocks (R', G); the data itself first."""
+        yield np.ones((1, self.documents))
+        rng = np.random.default_rng(self._seed)
+        block = max(1, BLOCK_ENTRIES // self.documents)
+        even = np.full(self.documents, 1 / self.documents)
+        for start in range(0, self._resamples, block):
+            yield rng.multinomial(self.documents, even, size=min(block, self._resamples - start)).astype(float)
 
     def means(self, values_WQ: np.ndarray) -> np.ndarray:
         """Mean of each quantity in each draw, windows with NaN left out: (W, Q) → (1 + R, Q); draw 0 is the data."""
         present = ~np.isnan(values_WQ)
-        count = self._weights_RG.shape[1]
-        sums_GQ = np.zeros((count, values_WQ.shape[1]))
+        sums_GQ = np.zeros((self.documents, values_WQ.shape[1]))
         sizes_GQ = np.zeros_like(sums_GQ)
         np.add.at(sums_GQ, self._group_W, np.where(present, values_WQ, 0.0))
         np.add.at(sizes_GQ, self._group_W, present.astype(float))
-        sizes_RQ = self._weights_RG @ sizes_GQ
-        sums_RQ = self._weights_RG @ sums_GQ
-        return np.divide(sums_RQ, sizes_RQ, out=np.full_like(sums_RQ, np.nan), where=sizes_RQ > 0)
+        if self._kept is None and self.documents * self._resamples <= BLOCK_ENTRIES:
+            self._kept = list(self._weights())  # drawn once where they fit; else drawn again, the same by their seed
+        means = []
+        for weights_RG in self._kept or self._weights():
+            sums_RQ, sizes_RQ = weights_RG @ sums_GQ, weights_RG @ sizes_GQ
+            means.append(np.divide(sums_RQ, sizes_RQ, out=np.full_like(sums_RQ, np.nan), where=sizes_RQ > 0))
+        return np.concatenate(means)

@@ -1,0 +1,61 @@
+"""`segue split`: which documents train, validate, stand for another distribution."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from segue.cli.console import show
+from segue.cli.options import Json, StorePath
+from segue.errors import InputError
+
+if TYPE_CHECKING:
+    from segue.vectors import Store
+    from segue.windows import Split
+
+
+def split(
+    store: StorePath,
+    out: Annotated[Path, typer.Option(help="The split file to write.")],
+    train: Annotated[str, typer.Option(help="Document numbers in store order, from 0: 0-699,900-2099.")] = "",
+    val: Annotated[str, typer.Option(help="Document numbers of VAL.")] = "",
+    ood: Annotated[str, typer.Option(help="Document numbers of OOD.")] = "",
+    fractions: Annotated[str, typer.Option(help="Shares of train, VAL, OOD, where no ranges are given.")] = ".8,.1,.1",
+    seed: Annotated[int | None, typer.Option(help="Shuffle documents before cutting; default: store order.")] = None,
+    json: Json = None,
+) -> None:
+    """Cut a store's documents into train, VAL and OOD, by ranges or by fractions, into a file frozen by hash."""
+    from segue.vectors import Store
+    from segue.windows import save_split, split_by_fractions, split_by_ranges
+
+    opened = Store(store)
+    if train or val or ood:
+        if not (train and val):
+            raise InputError("segue split: ranges need --train and --val (and --ood for an OOD part). Give both.")
+        made = split_by_ranges(opened, train=train, val=val, ood=ood)
+    else:
+        made = split_by_fractions(opened, parse_fractions(fractions), seed)
+    save_split(made, out, opened)
+    table = Table(title=f"{out}: {made.how}", title_justify="left")
+    for column in ("part", "documents"):
+        table.add_column(column)
+    counts = {part: len(getattr(made, part)) for part in ("train", "VAL", "OOD")}
+    for part, count in counts.items():
+        table.add_row(part, f"{count:,}")
+    show(table, {"split": str(out), "how": made.how, "hash": made.hash, "documents": counts}, json)
+
+
+def parse_fractions(text: str) -> list[float]:
+    """`.8,.1,.1` → numbers. Raises InputError."""
+    try:
+        return [float(piece) for piece in text.split(",")]
+    except ValueError:
+        raise InputError(f"--fractions: found {text!r}, three numbers that sum to 1 are wanted, as .8,.1,.1.") from None
+
+
+def chosen_split(store: "Store", path: Path | None) -> "Split":
+    """The split file's split; without one 80/10/10 in store order (DESIGN)."""
+    from segue.windows import load_split, split_by_fractions
+
+    return load_split(path) if path else split_by_fractions(store)
