@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import store
+from segue.cli import report, store
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 app.add_typer(store.app, name="store")
+app.command()(report.report)
 
 
 def main() -> None:

@@ -1,0 +1,34 @@
+"use strict";
+// Sort a table by the column whose heading was pressed: numbers fall first, then rise; "–" always comes last.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  const body = table.tBodies[0];
+  const key = (row, column) => {
+    const cell = row.cells[column];
+    if (column === 0) return cell.firstChild.textContent.trim();
+    return cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
+  };
+  headings.forEach((heading, column) => {
+    heading.querySelector("button").addEventListener("click", () => {
+      const first = column === 0 ? "ascending" : "descending";
+      const second = column === 0 ? "descending" : "ascending";
+      const order = heading.getAttribute("aria-sort") === first ? second : first;
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const rows = [...body.rows].sort((a, b) => {
+        const [x, y] = [key(a, column), key(b, column)];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (x < y ? -1 : x > y ? 1 : 0);
+      });
+      body.append(...rows);
+    });
+  });
+}
+// On paper everything is open.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  opened.forEach((one) => (one.open = true));
+});
+addEventListener("afterprint", () => opened.forEach((one) => (one.open = false)));
