@@ -56,16 +56,18 @@ def test_nothing_hangs_over_the_edge(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_dark_and_light_differ_and_print_opens_all(page: Page) -> None:
-    """The page follows the reader's scheme, figures with it; on paper no table stays folded."""
+def test_dark_and_light_differ_and_print_opens_the_recipe(page: Page) -> None:
+    """The page follows the reader's scheme, figures with it; on paper the recipe is not folded away."""
     colour = "getComputedStyle(document.querySelector('.s-model .line')).stroke + getComputedStyle(document.body).color"
     page.emulate_media(color_scheme="light")
     light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
     assert page.evaluate(colour) != light
-    assert page.locator("details:not([open])").count() > 0
+    assert not page.locator("#recipe pre").is_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
+    assert page.locator("#recipe pre").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not page.locator("#recipe pre").is_visible()
 
 
 def test_pdf(page: Page, tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// On paper everything is open.
+// On paper what a reader needs is open; of the rest, what was opened.
 let opened = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details.paper:not([open])")];
   opened.forEach((one) => (one.open = true));
 });
 addEventListener("afterprint", () => opened.forEach((one) => (one.open = false)));
