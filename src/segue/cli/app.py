@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import report, store
+from segue.cli import check, embed, fivecat, recipe, report, split, store, train
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -18,8 +18,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.command()(check.check)
+app.command()(split.split)
+app.command("5cat")(fivecat.fivecat)
+app.command("embed")(embed.embed)
 app.add_typer(store.app, name="store")
 app.command()(report.report)
+app.add_typer(recipe.app, name="recipe")
+app.command()(train.train)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=err,
-        transient=not err.is_terminal,
+        disable=not err.is_terminal,
     )
     tasks: dict[str, Any] = {}
     told: dict[str, int] = {}

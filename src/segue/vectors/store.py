@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from segue.artifacts import hash_file, make_folder, read_manifest, write_atomic, write_manifest
 from segue.errors import InputError
+from segue.vectors.blocks import BLOCK, Rows
 from segue.vectors.space import Space
 
 VECTORS, CHUNKS, DOCUMENTS = "vectors.npy", "chunks.parquet", "documents.parquet"
@@ -101,7 +102,7 @@ class Store:
 def write_store(
     path: str | Path,
     *,
-    vectors_ND: np.ndarray,
+    vectors_ND: Rows,
     chunks: pa.Table,
     documents: pa.Table,
     space: Space,
@@ -110,7 +111,7 @@ def write_store(
     counts: dict[str, int] | None = None,
     **fields: Any,
 ) -> Store:
-    """Write a store's files, the manifest last. `vectors_ND` may be a memory map; it is copied block by block.
+    """Write a store's files, the manifest last. `vectors_ND` may be a memory map or `Blocks`, copied block by block.
 
     source   what the vectors came from: name, hash, settings
     counts   what was dropped on the way, added to the counts of chunks and documents
@@ -126,8 +127,8 @@ def write_store(
         np.lib.format.write_array_header_2_0(
             file, {"descr": np.lib.format.dtype_to_descr(vectors_ND.dtype), "fortran_order": False, "shape": (n, dim)}
         )
-        for start in range(0, n, 65536):
-            file.write(np.ascontiguousarray(vectors_ND[start : start + 65536]).data)
+        for start in range(0, n, BLOCK):
+            file.write(np.ascontiguousarray(vectors_ND[start : start + BLOCK]).data)
     with write_atomic(folder / CHUNKS) as file:
         pq.write_table(chunks.cast(CHUNK_SCHEMA), file, compression="zstd")
     with write_atomic(folder / DOCUMENTS) as file:
