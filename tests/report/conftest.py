@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Error, sync_playwright
-from tiny_run import MARKUP, MakeRun
+from tiny_run import MARKUP, RECIPE, MakeRun
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             (run / "5cat.json").write_text(json.dumps(five_cat))
         if history is not None:
             (run / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
-        (run / "recipe.yaml").write_text(f"name: tiny\nnote: {MARKUP}\n")
+        (run / "recipe.yaml").write_text(RECIPE)
         if manifest:
             fields = {"kind": "run", "format": 1, "made_by": "tests", "segue": "0.1.0", "made_at": "2025-01-01T10:00"}
             (run / "manifest.json").write_text(json.dumps({**fields, "title": MARKUP}))

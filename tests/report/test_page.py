@@ -93,6 +93,14 @@ def test_no_lift_is_not_judged(make_run: MakeRun) -> None:
     assert "<h1>Not compared with the controls, so not judged.</h1>" in write_report(make_run(found)).read_text()
 
 
+def test_expectations_are_checked_against_the_history(make_run: MakeRun) -> None:
+    """Met, not met, and an epoch that was never trained are three different things."""
+    said = words(write_report(make_run(five_cat(), history())).read_text())
+    assert "cos ≥ 0.500: met , 0.530 on VAL" in said
+    assert "cos ≥ 0.540 and ≤ 0.600: not met , 0.520 on VAL" in said
+    assert "margin_last ≥ 0.050: not reached , – on VAL" in said
+
+
 def test_markup_is_escaped(make_run: MakeRun) -> None:
     """Names, warnings, events, manifest and recipe may hold markup: it is shown, never run."""
     page = write_report(make_run(five_cat(), history())).read_text()

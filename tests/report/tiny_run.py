@@ -7,6 +7,13 @@ from typing import Any
 MakeRun = Callable[..., Path]
 CONTROLS = {"copy_last": 0.469, "context_mean": 0.553, "best_weights": 0.5625, "rank_weights": 0.463, "oracle": 1.0}
 MARKUP = "<script>alert('&')</script>"
+RECIPE = f"""name: tiny
+note: "{MARKUP}"
+expectations:
+  - {{epoch: 3, metric: cos, low: 0.50, high: null}}
+  - {{epoch: 2, metric: cos, low: 0.54, high: 0.60}}
+  - {{epoch: 8, metric: margin_last, low: 0.05, high: null}}
+"""
 
 
 def measured(value: float | None, chance: float | None = None, n: int = 4165) -> dict[str, Any] | None:
@@ -110,7 +117,13 @@ def history(epochs: int = 3) -> list[dict[str, Any]]:
         {
             "epoch": epoch,
             "train": {"loss": 0.003 / epoch, "cos": 0.5, "terms": {"mse": {"value": 0.003, "weight": 1.0}}},
-            "val": {"cos": 0.5 + 0.01 * epoch, "margin_last": -0.2, "mrr_future": 0.4, "direction": None},
+            "val": {
+                "loss": 0.0035 / epoch,
+                "cos": 0.5 + 0.01 * epoch,
+                "margin_last": -0.2,
+                "mrr_future": 0.4,
+                "direction": None,
+            },
             "lr": 5e-4,
             "seconds": 62.0,
             "windows_per_second": 800.0,

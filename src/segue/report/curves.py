@@ -1,6 +1,8 @@
 """Training curves: one small figure a quantity, by epoch."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import yaml
 
 from segue.report import svg
 from segue.report.figures import Panel
@@ -9,7 +11,6 @@ from segue.report.numerals import number, told
 from segue.report.run import Run, lookup, result
 
 CURVES = (
-    ("training loss", "train.loss", "small"),
     ("VAL cos", "val.cos", "plain"),
     ("VAL margin_last", "val.margin_last", "signed"),
     ("VAL MRR, pool future", "val.mrr_future", "plain"),
@@ -80,6 +81,12 @@ def training_curves(run: Run) -> list[Panel]:
         "VAL MRR, pool future": _bar(run, "mrr_future", MRR),
     }
     panels = []
+    if _has(run, "train.loss"):
+        series = [_series(run, "train.loss", "train loss", ("model", "circle"), "small")]
+        if _has(run, "val.loss"):
+            series.append(_series(run, "val.loss", "VAL loss", ("best", "diamond"), "small"))
+        note = "train blue, VAL orange" if len(series) > 1 else _last(run, "train.loss", "small")
+        panels.append(_panel(run, "loss", series, note))
     for heading, path, kind in CURVES:
         if _has(run, path):
             series = [_series(run, path, heading, ("model", "circle"), kind)]
@@ -93,6 +100,38 @@ def training_curves(run: Run) -> list[Panel]:
         ]
         panels.append(_panel(run, "gradient of each term against mse's", ratios, ", ".join(terms)))
     return panels
+
+
+class Expected(NamedTuple):
+    """What a recipe's authors expected of a VAL metric at an epoch, and what it was. Told, never acted on."""
+
+    epoch: int
+    metric: str
+    wanted: str
+    found: str
+    outcome: str
+
+
+def expectations(run: Run) -> list[Expected]:
+    """The recipe's expectations beside the history; `not reached` where that epoch was not trained."""
+    try:
+        recipe = yaml.safe_load(run.recipe)
+    except yaml.YAMLError:
+        return []
+    epochs = {int(entry["epoch"]): entry for entry in run.history}
+    listed = []
+    for one in lookup(recipe, "expectations") or []:
+        epoch, metric = int(one["epoch"]), str(one["metric"])
+        low, high = one.get("low"), one.get("high")
+        value = result(epochs.get(epoch), f"val.{metric}").value
+        wanted = [f"≥ {number(low)}"] if low is not None else []
+        wanted += [f"≤ {number(high)}"] if high is not None else []
+        if value is None:
+            outcome = "not reached" if epoch not in epochs else "not computed"
+        else:
+            outcome = "met" if (low is None or value >= low) and (high is None or value <= high) else "not met"
+        listed.append(Expected(epoch, metric, " and ".join(wanted), number(value), outcome))
+    return listed
 
 
 def events(run: Run) -> list[tuple[int, str]]:

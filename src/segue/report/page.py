@@ -58,7 +58,11 @@ def _contents(run: Run) -> dict[str, Any]:
             "table": tables.generalisation(run),
             "gap": figures.gap(run),
         },
-        "curves": {"panels": curves.training_curves(run), "events": curves.events(run)},
+        "curves": {
+            "panels": curves.training_curves(run),
+            "events": curves.events(run),
+            "expectations": curves.expectations(run),
+        },
         "everything": tables.everything(run),
         "lineage": lineage.lineage(run),
         "rest": lineage.rest(run),

@@ -136,14 +136,13 @@ def read_run(folder: str | Path) -> Run:
     manifest = read_manifest(folder, "run")
     if not (folder / FIVE_CAT).is_file():
         raise InputError(
-            f"{folder}: has no {FIVE_CAT}, so there is no verdict to report. "
-            f"Run `segue 5cat {folder} --data STORE --json {folder / FIVE_CAT}` first."
+            f"{folder}: has no {FIVE_CAT}, so there is no verdict to report. Run `segue 5cat {folder}` first."
         )
     five_cat = read_json(folder / FIVE_CAT)
     if not isinstance(five_cat, dict) or not isinstance(five_cat.get("splits"), dict):
         raise InputError(
             f"{folder / FIVE_CAT}: holds no `splits`, so it is not the result of a 5CAT. "
-            f"Run `segue 5cat {folder} --data STORE --json {folder / FIVE_CAT}` again."
+            f"Run `segue 5cat {folder}` again."
         )
     recipe = folder / "recipe.yaml"
     return Run(
