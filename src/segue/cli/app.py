@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import check, embed, fivecat, recipe, report, split, store, train
+from segue.cli import check, embed, fivecat, import_, recipe, report, split, store, train
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -22,6 +22,7 @@ app.command()(check.check)
 app.command()(split.split)
 app.command("5cat")(fivecat.fivecat)
 app.command("embed")(embed.embed)
+app.command("import")(import_.import_vectors)
 app.add_typer(store.app, name="store")
 app.command()(report.report)
 app.add_typer(recipe.app, name="recipe")

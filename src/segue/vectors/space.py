@@ -1,6 +1,6 @@
 """The embedding space a vector lives in: what every store, model and index carries and every reader checks."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from segue.artifacts import hash_json
@@ -52,19 +52,23 @@ class Space:
 
 
 UNSTATED = "unstated"
+_MAY_BE_UNKNOWN = ("revision", "pooling", "dense")
 
 
 def require_same_space(ours: Space, theirs: Space, us: str, them: str) -> None:
     """Refuse vectors of another space. `us` and `them` name the two things in the message.
 
-    An unstated encoder is taken on trust, its width is not. Raises InputError.
+    What is not stated is taken on trust, the width is not: an unstated encoder, and of a stated one the revision,
+    pooling and dense layer where either side does not know them (imported vectors). Raises InputError.
     """
     if ours.dim != theirs.dim:
         raise InputError(
             f"{them}: vectors are {theirs.dim} wide ({theirs.encoder}), {us} wants {ours.dim} ({ours.encoder}). "
             f"Embed the text again with `segue embed --encoder {ours.encoder}`."
         )
-    if ours.stated and theirs.stated and ours.id != theirs.id:
+    unknown = [name for name in _MAY_BE_UNKNOWN if None in (getattr(ours, name), getattr(theirs, name))]
+    known = replace(theirs, **{name: getattr(ours, name) for name in unknown})
+    if ours.stated and theirs.stated and ours != known:
         raise InputError(
             f"{them}: vectors are of the space {theirs.id}, {us} wants {ours.id}. "
             f"Embed the text again with `segue embed --encoder {ours.encoder}`."
