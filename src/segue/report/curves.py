@@ -16,6 +16,7 @@ CURVES = (
     ("VAL MRR, pool future", "val.mrr_future", "plain"),
     ("learning rate", "lr", "small"),
 )
+GLYPHS = "●■▲◆✕"  # of svg.SHAPES, in text
 TERM_STYLES = ("model", "best", "copy", "mean", "other")
 
 
@@ -85,7 +86,7 @@ def training_curves(run: Run) -> list[Panel]:
         series = [_series(run, "train.loss", "train loss", ("model", "circle"), "small")]
         if _has(run, "val.loss"):
             series.append(_series(run, "val.loss", "VAL loss", ("best", "diamond"), "small"))
-        note = "train blue, VAL orange" if len(series) > 1 else _last(run, "train.loss", "small")
+        note = "● train, ◆ VAL" if len(series) > 1 else _last(run, "train.loss", "small")
         panels.append(_panel(run, "loss", series, note))
     for heading, path, kind in CURVES:
         if _has(run, path):
@@ -98,7 +99,14 @@ def training_curves(run: Run) -> list[Panel]:
             _series(run, f"train.terms.{name}.gradient_ratio", name, look, "small")
             for name, look in zip(terms, looks, strict=True)
         ]
-        panels.append(_panel(run, "gradient of each term against mse's", ratios, ", ".join(terms)))
+        panels.append(
+            _panel(
+                run,
+                "gradient of each term against mse's",
+                ratios,
+                ", ".join(f"{GLYPHS[i % 5]} {name}" for i, name in enumerate(terms)),
+            )
+        )
     return panels
 
 

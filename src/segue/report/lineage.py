@@ -48,8 +48,9 @@ def lineage(run: Run) -> list[tuple[str, str]]:
     lines = [
         ("store", data.get("store")),
         ("store hash", data.get("store_hash")),
-        ("space", data.get("space")),
-        ("split", data.get("split")),
+        ("space", lookup(data, "space.id") or data.get("space")),
+        ("split", lookup(data, "split.how") or data.get("split")),
+        ("split hash", lookup(data, "split.hash")),
         ("VAL", _measured(run, "VAL")),
         ("OOD", _measured(run, "OOD")),
         ("samples", lookup(data, "samples")),

@@ -68,12 +68,12 @@ GATES = {
 
 CONTROLS = {
     "copy_last": "repeats the last chunk",
-    "context_mean": "the mean of the context",
-    "best_weights": "one weight a slot, fitted for cos",
-    "rank_weights": "one weight a slot, fitted for future MRR",
-    "ridge": "linear from the whole context",
-    "corpus_mean": "the same vector always",
-    "random": "a random vector",
+    "context_mean": "is the mean of the context",
+    "best_weights": "weighs the slots, fitted for cos",
+    "rank_weights": "weighs the slots, fitted for MRR",
+    "ridge": "is linear in the whole context",
+    "corpus_mean": "is one vector for all",
+    "random": "is a random vector",
     "oracle": "knows the target",
     "late_oracle": "knows the chunk after the target",
     "shuffled_target": "knows another window's target",
@@ -103,5 +103,6 @@ GLOSSARY = {
     "interval": "95 %, from a bootstrap over documents. A lift is paired: the same windows, model minus control.",
     "best attainable control": "The strongest of the simple predictors that a user could have instead of a model. "
     "Oracles are shown to calibrate the tests; nobody can have one.",
+    "controls": "; ".join(f"{name} {what}" for name, what in CONTROLS.items()) + ".",
     "VAL, OOD": "Documents held out from training; and documents from another range or another corpus.",
 }

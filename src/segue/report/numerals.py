@@ -19,7 +19,7 @@ def number(value: float | None, kind: str = "plain") -> str:
     if kind == "offset":
         return (f"{value:+.0f}" if value else "0").replace("-", MINUS)
     if kind == "small":
-        return f"{value:#.3g}".replace("-", MINUS)
+        return f"{value:#.3g}".replace("-", MINUS) if value else "0"
     rounded = round(value, 3) or 0.0  # never "-0.000"
     text = f"{rounded:+.3f}" if kind == "signed" and rounded else f"{rounded:.3f}"
     return text.replace("-", MINUS)

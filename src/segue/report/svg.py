@@ -156,7 +156,7 @@ def _line(series: Series, x: Callable[[float], float], y: Callable[[float], floa
     parts = [_band(series, x, y)]
     if path:
         parts.append(tag("path", d=path, class_="line"))
-    crowded = len(series.points) > 24
+    crowded = len(series.points) > 15
     for point in series.points:
         if point.y is None:
             continue

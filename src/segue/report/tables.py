@@ -82,13 +82,13 @@ def _note(run: Run, name: str) -> str:
 def _by_predictor(
     run: Run, splits: Sequence[str], metrics: Sequence[Metric], caption: str, sortable: bool = False
 ) -> Table:
-    """A line for each predictor, the same columns for each split."""
+    """A line for each predictor, the same columns for each split. The widest tables, the sortable, go without notes."""
     columns = [(split, metric) for split in splits for metric in metrics]
     lines = []
     for name, group in _predictors(run):
         cells = [cell(run.result(name, split, metric.path), metric.kind) for split, metric in columns]
         if name == MODEL or any(one.sort is not None for one in cells):
-            lines.append(Line(name, _note(run, name), group, cells))
+            lines.append(Line(name, "" if sortable else _note(run, name), group, cells))
     foot = _foot([(run.result(MODEL, split, metric.path), metric.kind) for split, metric in columns])
     groups = [(split, len(metrics)) for split in splits] if len(splits) > 1 else []
     labels = [metric.label for _, metric in columns]

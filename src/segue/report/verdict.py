@@ -1,5 +1,6 @@
 """The verdict in plain words: does it beat what anybody could have, and does it look ahead or lean on what it read?"""
 
+import re
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -14,10 +15,10 @@ PROFILES = {"skill": "skill, the verdict", "original": "original, beside it"}
 
 
 class Judged(NamedTuple):
-    """A gate or a whole profile: `passed` None is not judged."""
+    """A gate: `passed` None is not judged; `why` has a line for each part that the gate speaks of."""
 
     passed: bool | None
-    why: str
+    why: list[str]
 
     @property
     def word(self) -> str:
@@ -49,7 +50,7 @@ def _gate(found: Any) -> Judged:
     why = str(lookup(found, "why") or "")
     if why.lower().startswith("not judged: "):  # the mark beside it says so
         why = why[12:13].upper() + why[13:]
-    return Judged(passed if isinstance(passed, bool) else None, why)
+    return Judged(passed if isinstance(passed, bool) else None, re.split(r"(?<=\.) (?=(?:VAL|OOD): )", why))
 
 
 def profiles(run: Run) -> list[Profile]:
