@@ -1,0 +1,108 @@
+"""`segue train`: from a recipe and a store to a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from segue.cli.console import err, progress, show
+from segue.cli.options import Device, Json, Threads, pick_device
+from segue.cli.recipe import RecipeName, Sets
+
+if TYPE_CHECKING:
+    from segue.vectors import Store
+    from segue.windows import Split
+
+Data = Annotated[Path, typer.Option("--data", metavar="STORE", help="The store to train on.")]
+Ood = Annotated[Path | None, typer.Option("--ood", metavar="STORE", help="Another store to stand for OOD.")]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", metavar="SPLIT", help="A split file; without: 80/10/10 in store order.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch of RUN.")]
+RunSeed = Annotated[int | None, typer.Option("--seed", help="Seed of everything drawn; default: the recipe's.")]
+
+# The metrics of an epoch's line, and how they are written.
+TOLD = {"cos": ".4f", "margin_last": "+.3f", "direction": ".3f", "mrr_future": ".3f", "peak": "+.0f"}
+
+
+def train(
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    ood: Ood = None,
+    split: SplitFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = None,
+) -> None:
+    """Train a model and test it. Exit status 1 when the loss stops being finite; the epochs before are kept."""
+    from segue.artifacts import is_finished, lock, read_manifest
+    from segue.recipe import resolve
+    from segue.training import DivergedError, finish_run, open_data, open_run, read_history
+    from segue.training import train as fit
+    from segue.vectors import Store, require_same_space
+
+    chosen = resolve(recipe, [*(sets or ()), *([] if seed is None else [f"seed={seed}"])])
+    where = pick_device(device, threads)
+    store = Store(data)
+    other = Store(ood) if ood is not None else None
+    if other is not None:
+        require_same_space(store.space, other.space, str(data), str(ood))
+    parts = _split(store, split)
+    windows = open_data(chosen, store, parts, where)
+    run = open_run(out, chosen, store, parts, resume=resume)
+    if is_finished(run):
+        err.print(f"{run} is finished: nothing to resume", style="dim", highlight=False)
+    else:
+        with lock(run):
+            try:
+                with progress() as bars:
+                    state = fit(chosen, windows, run, bars, _teller(chosen.epochs))
+            except DivergedError as error:
+                err.print(Text(f"stopped: {error}", style="red"), soft_wrap=True)
+                raise typer.Exit(1) from None
+            fields = {} if other is None else {"ood": {"store": str(ood), "hash": other.hash}}
+            finish_run(run, state, store, parts, **fields)
+    manifest, history = read_manifest(run, "run"), read_history(run)
+    show(_table(run, manifest, history), {"run": str(run), "manifest": manifest, "history": history}, json)
+
+
+def _split(store: "Store", path: Path | None) -> "Split":
+    from segue.windows import load_split, split_by_fractions
+
+    return split_by_fractions(store) if path is None else load_split(path)
+
+
+def _value(entry: dict[str, Any], metric: str) -> str:
+    value = entry["val"].get(metric)
+    return "–" if value is None else format(value, TOLD[metric])
+
+
+def _teller(epochs: int) -> Callable[[dict[str, Any]], None]:
+    def tell(entry: dict[str, Any]) -> None:
+        figures = "  ".join(f"{metric} {_value(entry, metric)}" for metric in TOLD)
+        line = (
+            f"epoch {entry['epoch']}/{epochs}  loss {entry['train']['loss']:.3g} → VAL {entry['val']['loss']:.3g}  "
+            f"{figures}  lr {entry['lr']:g}  {entry['seconds']:.1f} s"
+        )
+        err.print(line, highlight=False, soft_wrap=True)
+        for event in entry["events"]:
+            err.print(f"  {event}", highlight=False, soft_wrap=True)
+
+    return tell
+
+
+def _table(run: Path, manifest: dict[str, Any], history: list[dict[str, Any]]) -> Table:
+    best = manifest["best"]
+    table = Table("epoch", "VAL loss", *TOLD, title=f"{run}, on VAL; best by {best['metric']}", title_justify="left")
+    for entry in history:
+        mark = " best" if entry["epoch"] == best["epoch"] else ""
+        table.add_row(f"{entry['epoch']}{mark}", f"{entry['val']['loss']:.4g}", *(_value(entry, m) for m in TOLD))
+    return table

@@ -1,0 +1,286 @@
+"""Recipes: what a run is made of, as data.
+
+A recipe is a YAML file with the fields of `Recipe`; `extends: NAME` takes another one and changes only what differs.
+Shipped ones lie in `segue/recipes/`. The schema has no defaults of its own: a resolved recipe says all.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from segue.errors import InputError, nearest
+from segue.models.families import family_named
+from segue.models.network import Options
+from segue.objectives import TERMS, Term
+from segue.training.validate import METRICS
+
+Facet = Literal["mean", "rank"]
+Section = TypeVar("Section", bound=BaseModel)
+# Steps of an error's location that stand for no key: the three shapes of a schedule.
+SCHEDULE_TAGS = ("number", "steps", "ramp", "[key]")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"unknown metric. {nearest(name, METRICS)}")
+    return name
+
+
+class ModelChoice(_Section):
+    """A family and its options. In a recipe `model: amn`, or `model: {family: transformer, layers: 2}`."""
+
+    family: str
+    options: SerializeAsAny[Options]
+
+
+class Plateau(_Section):
+    """The learning rate times `factor` when VAL loss has not improved for more than `patience` epochs."""
+
+    factor: float = Field(gt=0, lt=1)
+    patience: int = Field(ge=0)
+
+
+class Best(_Section):
+    """The VAL metric by which the best epoch is chosen, and which way is better."""
+
+    metric: str
+    better: Literal["higher", "lower"]
+
+    _metric = field_validator("metric")(_known_metric)
+
+
+class Expectation(_Section):
+    """What the authors of a recipe expected of a VAL metric at an epoch: told in the report, never acted on."""
+
+    epoch: int = Field(ge=1)
+    metric: str
+    low: float | None = None
+    high: float | None = None
+
+    _metric = field_validator("metric")(_known_metric)
+
+
+class Recipe(_Section):
+    """A resolved recipe.
+
+    context, horizon  C and h of SPEC §1
+    lr, weight_decay  of AdamW; `plateau` changes lr
+    batch             windows a step
+    gradient_clip     largest norm of the whole gradient
+    objective         name of a term → its fields, `weight` among them
+    precision         fp32; bf16: autocast; auto: bf16 where the device computes in it, else fp32
+    facets            what the model claims to be: `mean` (close to the target), `rank` (orders candidates)
+    """
+
+    name: str = Field(min_length=1)
+    model: ModelChoice
+    context: int = Field(ge=2)
+    horizon: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    gradient_clip: float = Field(gt=0)
+    plateau: Plateau
+    objective: dict[str, SerializeAsAny[Term]] = Field(min_length=1)
+    best: Best
+    facets: tuple[Facet, ...] = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**63)
+    precision: Literal["auto", "fp32", "bf16"]
+    expectations: tuple[Expectation, ...] = ()
+
+    @model_validator(mode="after")
+    def _always_something_to_minimise(self) -> "Recipe":
+        for epoch in range(1, self.epochs + 1):
+            if not any(term.weight.at(epoch) for term in self.objective.values()):
+                raise ValueError(f"objective: every weight is 0 at epoch {epoch}, at least one above 0 is wanted")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole recipe as it would be written: `parse` of it is the same recipe."""
+        value = self.model_dump(mode="json", by_alias=True)
+        value["model"] = {"family": self.model.family, **value["model"]["options"]}
+        # JSON has text keys; a schedule's are epochs.
+        value["objective"] = {name: term.model_dump(by_alias=True) for name, term in self.objective.items()}
+        return value
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as a file."""
+        return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections named in a field's type, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
+
+
+def _fields_at(section: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """The known keys of the section that an error's location lies in."""
+    for step in location:
+        field = section.model_fields.get("root" if issubclass(section, RootModel) else str(step))
+        section = next(_sections_in(field.annotation), section) if field else section
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _checked(cls: type[Section], values: Any, recipe: str, where: str = "") -> Section:
+    """Validate one section; the first trouble as one line with the key, the value found and what is wanted."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"recipe {recipe}: {where}: found {values!r}, a map of keys is wanted.")
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        inner = [str(step) for step in first["loc"] if step not in SCHEDULE_TAGS]
+        key = ".".join([where, *inner] if where else inner)
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(cls, first["loc"][:-1]) + (["extends"] if cls is Recipe and len(inner) == 1 else [])
+            told = f"unknown key {key!r}. {nearest(inner[-1], known)}"
+        elif first["type"] == "missing":
+            told = f"lacks {key!r}. Add it, or begin with `extends: p1`."
+        else:
+            found = "" if isinstance(first["input"], dict | BaseModel) else f"found {first['input']!r}: "
+            told = f"{key + ': ' if key else ''}{found}{first['msg'].removeprefix('Value error, ').rstrip('.')}."
+        raise InputError(f"recipe {recipe}: {told}") from None
+
+
+def parse(values: Mapping[str, Any], recipe: str) -> Recipe:
+    """A recipe from its fields, `extends` already resolved. Raises InputError, naming the key and the nearest known."""
+    fields = dict(values)
+    if "model" in fields:
+        model = fields["model"]
+        model = dict(model) if isinstance(model, Mapping) else {"family": model}
+        family = model.pop("family", None)
+        options = _checked(family_named(str(family)).options_type, model, recipe, "model")
+        fields["model"] = ModelChoice(family=str(family), options=options)
+    if "objective" in fields:
+        terms = fields["objective"]
+        if not isinstance(terms, Mapping):
+            raise InputError(f"recipe {recipe}: objective: found {terms!r}, a map of terms is wanted: {list(TERMS)}.")
+        for name in terms:
+            if name not in TERMS:
+                raise InputError(f"recipe {recipe}: objective: unknown term {name!r}. {nearest(str(name), TERMS)}")
+        fields["objective"] = {
+            name: _checked(TERMS[name], term, recipe, f"objective.{name}") for name, term in terms.items()
+        }
+    return _checked(Recipe, fields, recipe)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """What differs laid over what it extends: sections and terms key by key, values (schedules too) whole.
+
+    A section or term set to null is dropped. A change of the model's family drops the other family's options.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        if depth == 0 and key == "model":
+            value = dict(value) if isinstance(value, Mapping) else {"family": value}
+            if "family" in value and value["family"] != _family(base):
+                result[key] = value
+                continue
+        old = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif (
+            isinstance(value, Mapping) and isinstance(old, Mapping) and (depth == 0 or (depth == 1 and "weight" in old))
+        ):
+            result[key] = _merged(old, value, depth + 1)
+        else:
+            result[key] = value
+    return result
+
+
+def _family(values: Mapping[str, Any]) -> Any:
+    model = values.get("model")
+    return model.get("family") if isinstance(model, Mapping) else model
+
+
+def shipped() -> dict[str, Path]:
+    """Name → file of the recipes in the package."""
+    found = Path(str(files("segue"))) / "recipes"
+    return {path.stem: path for path in sorted(found.glob("*.yaml"))}
+
+
+def _file(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    text = str(name_or_path)
+    if not text.endswith((".yaml", ".yml")):
+        known = shipped()
+        if text not in known:
+            raise InputError(f"recipe: unknown name {text!r}. {nearest(text, known)} A file of yours ends in .yaml.")
+        return known[text]
+    path = Path(text) if beside is None else beside.parent / text
+    if not path.is_file():
+        raise InputError(f"{path}: no such recipe file. Check the path.")
+    return path
+
+
+def read_fields(name_or_path: str | Path) -> dict[str, Any]:
+    """The fields of a recipe file with what it extends laid under it, not yet validated. Raises InputError."""
+    return _read(_file(name_or_path), ())
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in children:
+        raise InputError(f"{path}: extends itself. Remove one `extends`.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: is not valid YAML ({said}). Mend the file.") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"{path}: found {type(values).__name__}, a map of keys is wanted. See `segue recipe show p1`.")
+    base = values.pop("extends", None)
+    own = {"name": path.stem, **values}
+    return own if base is None else _merged(_read(_file(base, path), (*children, path.resolve())), own)
+
+
+def _with_override(fields: dict[str, Any], text: str) -> dict[str, Any]:
+    """`a.b=c` laid over the fields, c parsed as YAML."""
+    key, equals, value_text = text.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise InputError(f"--set: found {text!r}, KEY=VALUE is wanted, as epochs=2 or objective.mse.weight=0.5.")
+    try:
+        value: Any = yaml.safe_load(value_text)
+    except yaml.YAMLError:
+        raise InputError(f"--set: the value of {text!r} is not valid YAML. Quote it.") from None
+    for step in reversed(steps):
+        value = {step: value}
+    return _merged(fields, value)
+
+
+def resolve(name_or_path: str | Path, sets: Iterable[str] = ()) -> Recipe:
+    """A whole recipe: a shipped name or a YAML file, what it extends, and `--set` overrides, validated.
+
+    Raises InputError for an unknown name, key or term (the nearest suggested) and for a value that cannot be.
+    """
+    fields = read_fields(name_or_path)
+    for text in sets:
+        fields = _with_override(fields, text)
+    return parse(fields, str(fields["name"]))
+
+
+def header(path: Path) -> str:
+    """The comment at the head of a recipe file: command, cost, result."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines)

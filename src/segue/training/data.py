@@ -1,0 +1,52 @@
+"""What training reads: windows of two parts of a split, and the one way to their vectors."""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from segue.errors import InputError
+from segue.vectors import Store
+from segue.windows import Split, Windows, windows_of
+from segue.windows.rows import Rows
+
+if TYPE_CHECKING:
+    from segue.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Train and VAL windows of a store, and its rows on the device."""
+
+    train: Windows
+    val: Windows
+    rows: Rows
+
+
+def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device | str = "cpu") -> Data:
+    """The windows that a recipe trains and validates on. Nothing is copied but what an accelerator holds.
+
+    Warns how many documents are too short. Raises InputError when the store lacks a document of the split, or a part
+    has no window.
+    """
+    parts: dict[str, Windows] = {}
+    for part in ("train", "VAL"):
+        documents = split.documents(store, part)
+        windows = windows_of(store, documents, recipe.context, recipe.horizon)
+        wanted = recipe.context + recipe.horizon
+        short = len(documents) - len(windows.documents)
+        if not len(windows):
+            raise InputError(
+                f"{store.path}: none of the {len(documents)} {part} documents has {wanted} chunks in a row, as a "
+                f"window of context {recipe.context} and horizon {recipe.horizon} needs. Use longer documents, "
+                f"smaller chunks, or --set context=2."
+            )
+        if short:
+            log.warning(
+                "%s: %d of %d documents are shorter than a window (%d chunks)", part, short, len(documents), wanted
+            )
+        parts[part] = windows
+    return Data(parts["train"], parts["VAL"], Rows(store, device))

@@ -1,0 +1,107 @@
+"""Run folders: begun, gone on with, finished.
+
+RUN/recipe.yaml     the resolved recipe       RUN/split.json     which documents, by id
+RUN/history.jsonl   an object an epoch        RUN/epochs/003/    each epoch's model; RUN/best → the best
+RUN/events/         TensorBoard               RUN/manifest.json  kind "run"; written last
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from segue.artifacts import hash_json, is_finished, make_folder, read_json, write_manifest, write_text
+from segue.errors import InputError
+from segue.training import checkpoint
+from segue.training.log import read_history
+from segue.training.precision import chosen
+from segue.training.state import State
+from segue.vectors import Space, Store, require_same_space
+from segue.windows import Split, save_split
+
+if TYPE_CHECKING:
+    from segue.recipe import Recipe
+
+RECIPE, SPLIT = "recipe.yaml", "split.json"
+
+
+def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys at which two nested maps differ, with both values."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name in [*ours, *(other for other in theirs if other not in ours)]:
+            yield from _differences(ours.get(name), theirs.get(name), f"{key}.{name}" if key else str(name))
+    elif ours != theirs:
+        yield key, ours, theirs
+
+
+def _require_same(folder: Path, recipe: "Recipe", store: Store, split: Split) -> None:
+    """Refuse to go on with another recipe, store or split than the run began with."""
+    for key, then, now in _differences(
+        yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")), yaml.safe_load(recipe.to_yaml())
+    ):
+        raise InputError(
+            f"{folder}: began with {key} = {then!r}, found {now!r}. "
+            f"Resume with the recipe it began with ({folder / RECIPE}), or choose another --out."
+        )
+    begun = read_json(folder / SPLIT)
+    if epoch := checkpoint.newest(folder):
+        described = yaml.safe_load((checkpoint.epoch_folder(folder, epoch) / "model.yaml").read_text(encoding="utf-8"))
+        require_same_space(Space.from_json(described["space"]), store.space, f"the run {folder}", str(store.path))
+    for what, then, now in (("store", begun["store"], store.hash), ("split", begun["hash"], split.hash)):
+        if then != now:
+            raise InputError(
+                f"{folder}: began with a {what} of hash {then}, found {now}. "
+                f"Resume with the {what} it began with, or choose another --out."
+            )
+
+
+def open_run(folder: str | Path, recipe: "Recipe", store: Store, split: Split, *, resume: bool = False) -> Path:
+    """Begin a run folder, or go on with one.
+
+    Raises InputError when the folder holds something and `resume` is not given, when what it holds is no run, when the
+    run began with another recipe, store or split, or when it cannot be written.
+    """
+    folder = Path(folder)
+    held = [path.name for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+    if held and not resume:
+        what = "a finished run" if is_finished(folder) else "an unfinished run" if RECIPE in held else "other files"
+        remedy = (
+            "Choose another --out." if what == "other files" else "Go on with it by --resume, or choose another --out."
+        )
+        raise InputError(f"{folder}: already holds {what}. {remedy}")
+    if held and RECIPE in held and SPLIT in held:
+        _require_same(folder, recipe, store, split)
+        return folder
+    if set(held) - {RECIPE, SPLIT}:
+        raise InputError(f"{folder}: holds no run to resume (no {RECIPE}). Choose another --out.")
+    make_folder(folder)
+    save_split(split, folder / SPLIT, store)
+    write_text(folder / RECIPE, recipe.to_yaml())
+    return folder
+
+
+def finish_run(folder: Path, state: State, store: Store, split: Split, **fields: Any) -> dict[str, Any]:
+    """Write the run's manifest, which makes it finished. `fields` are added (the OOD store, threads, …)."""
+    recipe, model = state.recipe, state.model
+    history = read_history(folder)
+    device = next(model.parameters()).device
+    return write_manifest(
+        folder,
+        "run",
+        "segue train",
+        recipe={"name": recipe.name, "hash": hash_json(recipe.to_json())},
+        model={"family": model.family, "parameters": model.parameter_count, **model.options.model_dump()},
+        data={"store": str(store.path), "hash": store.hash, "space": store.space.to_json()},
+        split={"how": split.how, "hash": split.hash},
+        context=recipe.context,
+        horizon=recipe.horizon,
+        facets=list(recipe.facets),
+        seed=recipe.seed,
+        epochs=state.epoch,
+        best={"epoch": state.best_epoch, "metric": recipe.best.metric, "value": state.best_value},
+        seconds=round(sum(entry["seconds"] for entry in history), 1),
+        computed={"device": device.type, "precision": chosen(recipe.precision, device), "torch": torch.__version__},
+        **fields,
+    )
