@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,43 +16,48 @@ torch.set_num_threads(1)
 MakeStore = Callable[..., Store]
 
 
+def build_store(
+    path: Path,
+    documents: Sequence[np.ndarray],
+    positions: Sequence[np.ndarray] | None = None,
+    dtype: type = np.float32,
+    encoder: str = "test",
+) -> Store:
+    """A finished store of those documents, (N, D) each."""
+    lengths = np.array([len(document) for document in documents])
+    vectors_ND = np.concatenate(list(documents)).astype(dtype)
+    n = len(vectors_ND)
+    position_N = np.concatenate(positions if positions is not None else [np.arange(k) for k in lengths])
+    return write_store(
+        path,
+        vectors_ND=vectors_ND,
+        chunks=pa.table(
+            {
+                "document": np.repeat(np.arange(len(documents)), lengths),
+                "position": position_N,
+                "text": [f"chunk {row}" for row in range(n)],
+                "section": pa.nulls(n, pa.string()),
+            }
+        ),
+        documents=pa.table(
+            {
+                "id": [f"doc-{i}" for i in range(len(documents))],
+                "title": pa.nulls(len(documents), pa.string()),
+                "first_row": np.concatenate([[0], np.cumsum(lengths)[:-1]]),
+                "length": lengths,
+            }
+        ),
+        space=Space(encoder=encoder, dim=vectors_ND.shape[1]),
+        made_by="tests",
+        source={"name": "made in a test", "hash": "none"},
+    )
+
+
 @pytest.fixture
 def make_store(tmp_path: Path) -> MakeStore:
-    """`make_store([doc1_ND, doc2_ND, …])` → a finished store of those documents, float32, in a temporary folder."""
+    """`make_store([doc1_ND, doc2_ND, …], name="store", …)` → a finished store in a temporary folder."""
 
-    def make(
-        documents: Sequence[np.ndarray],
-        name: str = "store",
-        positions: Sequence[np.ndarray] | None = None,
-        dtype: type = np.float32,
-        encoder: str = "test",
-    ) -> Store:
-        lengths = np.array([len(document) for document in documents])
-        vectors_ND = np.concatenate(list(documents)).astype(dtype)
-        n = len(vectors_ND)
-        position_N = np.concatenate(positions if positions is not None else [np.arange(k) for k in lengths])
-        return write_store(
-            tmp_path / name,
-            vectors_ND=vectors_ND,
-            chunks=pa.table(
-                {
-                    "document": np.repeat(np.arange(len(documents)), lengths),
-                    "position": position_N,
-                    "text": [f"chunk {row}" for row in range(n)],
-                    "section": pa.nulls(n, pa.string()),
-                }
-            ),
-            documents=pa.table(
-                {
-                    "id": [f"doc-{i}" for i in range(len(documents))],
-                    "title": pa.nulls(len(documents), pa.string()),
-                    "first_row": np.concatenate([[0], np.cumsum(lengths)[:-1]]),
-                    "length": lengths,
-                }
-            ),
-            space=Space(encoder=encoder, dim=vectors_ND.shape[1]),
-            made_by="tests",
-            source={"name": "made in a test", "hash": "none"},
-        )
+    def make(documents: Sequence[np.ndarray], name: str = "store", **options: Any) -> Store:
+        return build_store(tmp_path / name, documents, **options)
 
     return make

@@ -53,8 +53,15 @@ def controls_for(
     return {**fitted, **know_answers(windows, Rows(windows.store, device), mean_D, seed)}
 
 
+def require_profile(name: str) -> None:
+    """Raises InputError, with the nearest known one, for an unknown profile."""
+    profiles = load_profiles()
+    if name not in profiles:
+        raise InputError(f"--profile: found {name!r}. {nearest(name, profiles)}")
+
+
 def five_cat(
-    predictor: Predictor,
+    judged: Mapping[str, Predictor],
     parts: Mapping[str, Part],
     fitted: Mapping[str, Predictor],
     every_window: Mapping[str, Windows],
@@ -66,6 +73,7 @@ def five_cat(
 ) -> dict[str, Any]:
     """The full 5CAT of one predictor beside all controls.
 
+    judged         the predictor for each part: the same one, but for controls that know a part's answers
     parts          `VAL` and, where there is one, `OOD` (`part_of`)
     fitted         the attainable controls (`segue.models.fitting.fit_controls`)
     every_window   all windows of each part, for the controls that know the answers
@@ -73,19 +81,18 @@ def five_cat(
     → the value of `5cat.json` without its `data`, which the caller knows. Raises InputError for an unknown profile.
     """
     profiles = load_profiles()
-    if profile not in profiles:
-        raise InputError(f"--profile: found {profile!r}. {nearest(profile, profiles)}")
-    judged: dict[str, Figures] = {}
+    require_profile(profile)
+    predictor = judged["VAL"]
+    figures_of: dict[str, Figures] = {}
     controls: dict[str, dict[str, Figures]] = {}
     for name, part in parts.items():
-        beside = controls_for(fitted, every_window[name], device, seed)
-        everyone = {"": predictor, **beside}
+        everyone = {"": judged[name], **controls_for(fitted, every_window[name], device, seed)}
         measured = measure(everyone, part, device=device, seed=seed, progress=progress)
         found = summarise(list(everyone), measured, part.windows, predictor.reach, seed)
-        judged[name] = found.pop("")
+        figures_of[name] = found.pop("")
         for control, its in found.items():
             controls.setdefault(control, {})[name] = its
-    evidence = Evidence(judged, controls, predictor.facets, predictor.horizon)
+    evidence = Evidence(figures_of, controls, predictor.facets, predictor.horizon)
     outcomes = {name: judge(rules, evidence) for name, rules in profiles.items()}
     verdicts = {
         name: {"passed": all_passed(gates), "gates": {gate: vars(outcome) for gate, outcome in gates.items()}}
@@ -101,14 +108,14 @@ def five_cat(
             "context": predictor.context,
             "horizon": predictor.horizon,
             "facets": list(predictor.facets),
-            "parameters": getattr(predictor, "n_parameters", None),
+            "parameters": getattr(predictor, "parameter_count", None),
         },
-        "splits": {part: judged[part].to_json() if part in judged else None for part in ("VAL", "OOD")},
+        "splits": {part: figures_of[part].to_json() if part in figures_of else None for part in ("VAL", "OOD")},
         "controls": {
             name: {"attainable": name in ATTAINABLE, **{part: its[part].to_json() for part in its}}
             for name, its in controls.items()
         },
-        "lifts": {part: _lifts(evidence, part) for part in judged},
+        "lifts": {part: _lifts(evidence, part) for part in figures_of},
         "generalisation": {"cos": evidence.cos_gap().to_json()},
         "certified": None,
     }

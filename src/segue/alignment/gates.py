@@ -126,8 +126,8 @@ def _spoken(metric: str) -> str:
         "retrieval.future.mrr": "MRR (pool future)",
         "retrieval.future.r1": "R@1 (pool future)",
         "retrieval.future.r5": "R@5 (pool future)",
-        "ablations.shuffle": "cos when the context is shuffled",
-        "ablations_mrr.shuffle": "MRR when the context is shuffled",
+        "ablations.shuffle": "change of cos when the context is shuffled",
+        "ablations_mrr.shuffle": "change of MRR when the context is shuffled",
         "rollout.mean": "cos over the rollout",
         "rollout.mrr": "MRR over rollout steps 2 to 5",
     }
@@ -142,10 +142,14 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def _offset(value: float) -> str:
+    return f"{value:+.0f}".replace("-", "−") if value else "0"
+
+
 def _interval(found: Result) -> str:
     if found.low is None or found.high is None:
         return "no interval: one document"
-    return f"{_signed(found.low)} … {_signed(found.high)}"
+    return f"[{_signed(found.low)}, {_signed(found.high)}]"
 
 
 def _at_least(part: str, name: str, found: Result, wanted: float) -> Gate:
@@ -171,9 +175,9 @@ def _peaks_at(part: str, found: Result, horizon: int) -> Gate:
 def _falls(part: str, name: str, found: Result) -> Gate:
     assert found.value is not None
     if abs(found.value) < RESOLUTION:
-        return Gate(False, f"{part}: {name} does not change at all: the predictor ignores order by construction.")
+        return Gate(False, f"{part}: {name} is 0: the predictor ignores order by construction.")
     passed = found.high is not None and found.high < -RESOLUTION
-    return Gate(passed, f"{part}: {name} changes by {_signed(found.value)} ({_interval(found)}), wanted clear below 0.")
+    return Gate(passed, f"{part}: {name} {_signed(found.value)} {_interval(found)}, wanted clear below 0.")
 
 
 def _above(part: str, name: str, path: Path, over: str, evidence: Evidence) -> Gate:
@@ -185,7 +189,7 @@ def _above(part: str, name: str, path: Path, over: str, evidence: Evidence) -> G
     return Gate(
         passed,
         f"{part}: {name} {_number(value)} against {control}'s {_number(base)}, "
-        f"lift {_signed(lift.value)} ({_interval(lift)}){'' if passed else ', wanted clear above 0'}.",
+        f"lift {_signed(lift.value)} {_interval(lift)}{'' if passed else ', wanted clear above 0'}.",
     )
 
 
@@ -201,6 +205,6 @@ def _keeps(condition: dict[str, Any], path: Path, evidence: Evidence) -> Gate:
     passed = clear and on_ood.value >= condition["keeps"] * on_val.value
     return Gate(
         passed,
-        f"Lift of {_spoken(condition['metric'])} on OOD {_signed(on_ood.value)} ({_interval(on_ood)}) over {control}, "
+        f"Lift of {_spoken(condition['metric'])} on OOD {_signed(on_ood.value)} {_interval(on_ood)} over {control}, "
         f"on VAL {_signed(on_val.value)}; wanted clear above 0 and at least {condition['keeps']:g} of VAL's.",
     )

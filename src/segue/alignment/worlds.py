@@ -8,28 +8,26 @@ import numpy as np
 from segue.geometry import normalise
 
 
-def rotation_world(
-    documents: int, length: int, dim: int, *, angle: float = 0.9, noise: float = 0.35, seed: int = 0
-) -> list[np.ndarray]:
-    """Documents that turn: x_{t+1} ∝ R·x_t + noise, R a rotation by `angle` in D/2 random planes.
+def rotation_world(documents: int, length: int, dim: int, *, noise: float = 1.5, seed: int = 0) -> list[np.ndarray]:
+    """Documents that turn: x_{t+1} ∝ R·x_t + noise, R turning D/2 random planes by angles between .2 and 1.4.
 
-    Predictable, and with an arrow: the context's order says which way R turns, and R⁻¹ ≠ R. `noise` is the expected
-    length of the noise added to a unit vector; it keeps ridge from being exact and mean adjacent cosine near
-    cos(angle)/√(1 + noise²), at most .8. → G arrays (N, D), unit rows.
+    Predictable, and with an arrow: R⁻¹ ≠ R, so the order of the context says which way it turns. `noise` is the length
+    of the noise expected beside a unit vector: the best prediction R·x_t has cosine near 1/√(1 + noise²), and no
+    slot weights reach it, because each plane turns by an angle of its own. → G arrays (N, D), unit rows; D even.
     """
     rng = np.random.default_rng(seed)
-    basis, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
-    turn = np.eye(dim)
-    c, s = np.cos(angle), np.sin(angle)
-    for plane in range(0, dim - 1, 2):
-        turn[plane : plane + 2, plane : plane + 2] = [[c, -s], [s, c]]
-    rotation_DD = basis @ turn @ basis.T
-    worlds = np.empty((documents, length, dim))
-    worlds[:, 0] = normalise(rng.standard_normal((documents, dim)))
+    basis_DD, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
+    turn_DD = np.zeros((dim, dim))
+    for plane, angle in enumerate(np.linspace(0.2, 1.4, dim // 2)):
+        c, s = np.cos(angle), np.sin(angle)
+        turn_DD[2 * plane : 2 * plane + 2, 2 * plane : 2 * plane + 2] = [[c, -s], [s, c]]
+    rotation_DD = basis_DD @ turn_DD @ basis_DD.T
+    vectors_GND = np.empty((documents, length, dim))
+    vectors_GND[:, 0] = normalise(rng.standard_normal((documents, dim)))
     for t in range(1, length):
         stray = noise * rng.standard_normal((documents, dim)) / np.sqrt(dim)
-        worlds[:, t] = normalise(worlds[:, t - 1] @ rotation_DD.T + stray)
-    return list(worlds)
+        vectors_GND[:, t] = normalise(vectors_GND[:, t - 1] @ rotation_DD.T + stray)
+    return list(vectors_GND)
 
 
 def ar1_world(

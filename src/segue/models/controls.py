@@ -20,24 +20,21 @@ BOTH = ("mean", "rank")
 
 
 class _Control:
+    """A direction for every context. Only `Ridge` is a `RawPredictor`: the length of the others' sum means nothing."""
+
     facets: tuple[str, ...] = BOTH
 
     def __init__(self, name: str, dim: int, context: int, horizon: int):
         self.name, self.dim, self.context, self.horizon = name, dim, context, horizon
         self.reach: int | None = context
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
-        """The prediction before normalising: (B, C, D) → (B, D)"""
+    def direction(self, context_BCD: Tensor) -> Tensor:
+        """The prediction at any length: (B, C, D) → (B, D)"""
         raise NotImplementedError
-
-    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit predictions, and the same before normalising: (B, C, D) → (B, D), (B, D)"""
-        raw_BD = self.raw(context_BCD)
-        return normalise(raw_BD), raw_BD
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions: (B, C, D) → (B, D)"""
-        return self.predict_with_raw(context_BCD)[0]
+        return normalise(self.direction(context_BCD))
 
 
 class SlotWeights(_Control):
@@ -50,7 +47,7 @@ class SlotWeights(_Control):
         super().__init__(name, dim, len(weights), horizon)
         self.weights = np.asarray(weights, dtype=np.float64)
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
+    def direction(self, context_BCD: Tensor) -> Tensor:
         weights_C = torch.as_tensor(self.weights, dtype=context_BCD.dtype, device=context_BCD.device)
         return torch.einsum("bcd,c->bd", context_BCD, weights_C)
 
@@ -62,9 +59,14 @@ class Ridge(_Control):
         super().__init__("ridge", weights_CDD.shape[1], context, horizon)
         self.weights_CDD, self.strength = weights_CDD, strength
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
+    def direction(self, context_BCD: Tensor) -> Tensor:
         self.weights_CDD = self.weights_CDD.to(context_BCD.device)
         return context_BCD.flatten(1) @ self.weights_CDD
+
+    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit predictions, and the regression's estimate of E[target | context] itself: (B, C, D) → (B, D), (B, D)"""
+        raw_BD = self.direction(context_BCD)
+        return normalise(raw_BD), raw_BD
 
 
 class Constant(_Control):
@@ -74,7 +76,7 @@ class Constant(_Control):
         super().__init__(name, len(vector_D), context, horizon)
         self.vector_D = vector_D
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
+    def direction(self, context_BCD: Tensor) -> Tensor:
         return self.vector_D.to(context_BCD.device).expand(len(context_BCD), -1)
 
 
@@ -85,7 +87,7 @@ class Random(_Control):
         super().__init__("random", dim, context, horizon)
         self._generator = torch.Generator().manual_seed(seed)
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
+    def direction(self, context_BCD: Tensor) -> Tensor:
         return torch.randn(len(context_BCD), self.dim, generator=self._generator).to(context_BCD.device)
 
 
@@ -123,8 +125,8 @@ class Oracle(_Control):
         ends = np.repeat(bounds[1], bounds[1] - bounds[0] + 2 - windows.context)
         answers = np.where(last_rows + self._shift <= ends, last_rows + self._shift, -1)
         if another:
-            known = np.flatnonzero(answers >= 0)
-            answers[known] = np.roll(answers[known], int(rng.integers(1, max(2, len(known)))))
+            circle = rng.permutation(np.flatnonzero(answers >= 0))  # each takes its neighbour's: nobody keeps its own
+            answers[circle] = answers[np.roll(circle, 1)]
         self._answer_of_row = dict(zip(last_rows.tolist(), answers.tolist(), strict=True))
         self._row_of_context = self._index(last_rows)
 
@@ -150,7 +152,8 @@ class Oracle(_Control):
         keys: np.ndarray = (hashes_BC * self._slot_weights_C).sum(-1, dtype=np.uint64)
         return keys
 
-    def raw(self, context_BCD: Tensor) -> Tensor:
+    def predict(self, context_BCD: Tensor) -> Tensor:
+        # Answers are unit already; normalising again could change a bit, and a rollout would be a stranger.
         keys = self._keys(context_BCD).tolist()
         rows = [self._row_of_context.get(key) for key in keys]
         answers = np.asarray([-1 if row is None else self._answer_of_row.get(row, -1) for row in rows])
@@ -162,10 +165,6 @@ class Oracle(_Control):
             if row is not None and answer >= 0:
                 self._row_of_context.setdefault(key, row + self.horizon)
         return answer_BD
-
-    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
-        answer_BD = self.raw(context_BCD)  # unit already; normalising again could change a bit, and the next context
-        return answer_BD, answer_BD
 
 
 def copy_last(dim: int, context: int = 5, horizon: int = 1) -> SlotWeights:

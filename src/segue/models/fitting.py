@@ -64,7 +64,7 @@ def ridge(train: Windows, val: Windows, train_rows: Rows, val_rows: Rows) -> Rid
         penalised = gram + strength * torch.eye(width, device=device, dtype=torch.float64)
         weights = torch.cholesky_solve(moment, torch.linalg.cholesky(penalised)).float()
         model = Ridge(weights, strength, train.context, train.horizon)
-        score = sum(float(cosine(model.raw(x), y).sum()) for x, y in _blocks(val, val_rows))
+        score = sum(float(cosine(model.direction(x), y).sum()) for x, y in _blocks(val, val_rows))
         if best is None or score > best[0]:
             best = (score, model)
     assert best is not None

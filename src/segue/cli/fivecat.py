@@ -1,0 +1,163 @@
+"""`segue 5cat`: the five causal alignment tests of a predictor."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE, SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from segue.artifacts import is_finished, read_manifest, write_json
+from segue.cli.console import progress, show
+from segue.cli.options import Device, Json, Seed, Threads, pick_device
+from segue.cli.split import chosen_split
+from segue.errors import InputError
+
+if TYPE_CHECKING:
+    from segue.models.predictor import Predictor
+
+MARK = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[dim]not judged[/]"}
+# Headers broken so that the table fits 80 columns with every figure whole.
+COLUMNS = {
+    "cos": ("cos",),
+    "margin": ("margin",),
+    "margin_\nlast": ("margin_last",),
+    "direc-\ntion": ("direction",),
+    "R@1": ("retrieval", "future", "r1"),
+    "MRR": ("retrieval", "future", "mrr"),
+    "shuf-\nfle": ("ablations", "shuffle"),
+    "roll-\nout": ("rollout", "mean"),
+}
+
+
+def fivecat(
+    predictor: Annotated[str, typer.Argument(metavar="PREDICTOR", help="A run, a model folder, a control's name.")],
+    data: Annotated[Path | None, typer.Option(help="The store; default: the one the run was trained on.")] = None,
+    ood: Annotated[Path | None, typer.Option(help="A store all of whose documents are OOD.")] = None,
+    split: Annotated[Path | None, typer.Option(help="A split file; default: the run's, else 80/10/10.")] = None,
+    profile: Annotated[str, typer.Option(help="Whose verdict is the exit status: skill, original.")] = "skill",
+    samples: Annotated[int, typer.Option(help="Windows judged on each part, drawn over all documents.")] = 5000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = None,
+) -> None:
+    """Test whether a predictor looks forward or copies: tests A to E on VAL and OOD, beside every control.
+
+    Exit status 0 when all judged gates of the profile pass, 1 when one fails. On a run's own data the result is also
+    kept in the run, as RUN/5cat.json.
+    """
+    from segue.alignment.evaluate import evaluate
+    from segue.vectors import Store, require_same_space
+
+    chosen_device = pick_device(device, threads)
+    loaded = load_predictor(predictor, chosen_device)
+    run = Path(predictor)
+    own = not isinstance(loaded, str) and is_finished(run) and read_run(run) is not None
+    if own and data is None:
+        data, ood = run_stores(run)
+    if own and split is None and data == run_stores(run)[0]:
+        split = run / "split.json"
+    if data is None:
+        raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
+    store = Store(data)
+    if not isinstance(loaded, str):
+        require_same_space(loaded.space, store.space, predictor, str(data))  # type: ignore[attr-defined]
+    with progress() as report:
+        result = evaluate(
+            loaded,
+            store,
+            chosen_split(store, split),
+            ood=Store(ood) if ood else None,
+            profile=profile,
+            samples=samples,
+            device=chosen_device,
+            seed=seed,
+            progress=report,
+        )
+    if own and same_data(run, result):
+        write_json(run / "5cat.json", result)
+    show(table_of(result), result, json)
+    if not result["passed"]:
+        raise typer.Exit(1)
+
+
+def load_predictor(name: str, device: str) -> "Predictor | str":
+    """A model from a folder, or the name itself where there is no such path: a control's. Raises InputError."""
+    from segue.models import load_model
+
+    return load_model(name, device) if Path(name).exists() else name
+
+
+def read_run(path: Path) -> dict[str, Any] | None:
+    """A run's manifest; None for a folder of another kind."""
+    from segue.artifacts import MANIFEST, read_json
+
+    return read_manifest(path, "run") if read_json(path / MANIFEST).get("kind") == "run" else None
+
+
+def run_stores(run: Path) -> tuple[Path, Path | None]:
+    """The store, and the OOD store if there was one, that a run names."""
+    manifest = read_manifest(run, "run")
+    ood = manifest.get("ood")
+    return Path(manifest["data"]["store"]), Path(ood["store"]) if ood else None
+
+
+def same_data(run: Path, result: dict[str, Any]) -> bool:
+    """Whether a 5CAT was made on the data a run was trained on."""
+    manifest = read_manifest(run, "run")
+    mine = result["data"]
+    return manifest["data"]["hash"] == mine["store_hash"] and manifest["split"]["hash"] == mine["split"]["hash"]
+
+
+def _cell(metrics: dict[str, Any] | None, path: tuple[str, ...], field: str = "value") -> str:
+    node: Any = metrics
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    value = node.get(field) if isinstance(node, dict) else None
+    return "–" if value is None else f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no "-0.000"
+
+
+def _figures(result: dict[str, Any], part: str) -> Table:
+    metrics = result["splits"][part]
+    windows, documents = result["data"]["windows"][part], result["data"]["documents"][part]
+    candidates = metrics["retrieval"]["future"]["candidates"]
+    table = Table(
+        title=f"{part}: {windows:,} windows of {documents:,} documents; "
+        f"ranks in the pool future, {candidates:.0f} candidates on average",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("predictor", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    paths = COLUMNS.values()
+    table.add_row(result["predictor"]["name"], *(_cell(metrics, path) for path in paths), style="bold")
+    table.add_row("  from", *(_cell(metrics, path, "low") for path in paths), style="dim")
+    table.add_row("  to (95 %)", *(_cell(metrics, path, "high") for path in paths), style="dim")
+    table.add_section()
+    for control, its in result["controls"].items():
+        table.add_row(
+            control, *(_cell(its.get(part), path) for path in paths), style="" if its["attainable"] else "dim"
+        )
+    table.add_row("chance", *(_cell(metrics, path, "chance") for path in paths), style="dim")
+    return table
+
+
+def table_of(result: dict[str, Any]) -> RenderableType:
+    """Every predictor's figures on each part, then the verdicts."""
+    parts: list[RenderableType] = [_figures(result, part) for part, found in result["splits"].items() if found]
+    for profile, verdict in result["profiles"].items():
+        table = Table(
+            title=f"profile {profile}: {MARK[verdict['passed']]}", title_justify="left", show_header=False, box=SIMPLE
+        )
+        for gate, outcome in verdict["gates"].items():
+            table.add_row(gate, MARK[outcome["passed"]], outcome["why"])
+        parts.append(table)
+    parts += [Text(f"note: {warning}", style="yellow") for warning in result["data"]["warnings"]]
+    return Group(*parts)
