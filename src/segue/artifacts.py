@@ -33,6 +33,8 @@ def _explain(error: OSError, path: Path) -> InputError | None:
         "what was finished is kept.",
         errno.EDQUOT: "could not be written: your disk quota is used up. Free some space and run the same command "
         "again: what was finished is kept.",
+        errno.EFBIG: "could not be written: it is larger than this system lets a file be (`ulimit -f`). Raise the "
+        "limit and run the same command again: what was finished is kept.",
         errno.ENOTDIR: "is not a folder, or a part of its path is a file. Choose another --out.",
         errno.EEXIST: "is a file where a folder is wanted. Choose another --out.",
         errno.EISDIR: "is a folder where a file is wanted. Choose another name.",

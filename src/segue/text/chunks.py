@@ -16,11 +16,13 @@ from itertools import islice
 from typing import Any
 
 from segue.errors import InputError, nearest
+from segue.progress import Progress, silent
 from segue.text.documents import Document, Paragraph
 from segue.text.sources import Source
 
 MIN_CHARS = 10  # letters or digits; below it a chunk says nothing an encoder could place
 REAL = 40  # letters or digits; the shortest paragraph of the project's measured texts
+_TELL = 50_000  # chunks read between two reports of progress: about a second
 WINDOW = 6  # C + 1 = 5 context chunks and a target (SPEC §1)
 
 _LETTER = re.compile(r"[^\W_]")
@@ -193,7 +195,13 @@ class Survey:
     sample: tuple[str, ...]
 
 
-def survey(source: Source, chunking: Chunking, limit: int | None = None, sample: int = 256) -> Survey:
+def survey(
+    source: Source,
+    chunking: Chunking,
+    limit: int | None = None,
+    sample: int = 256,
+    progress: Progress = silent,
+) -> Survey:
     """Read everything once and keep only counts and a sample (seeded, each chunk as likely as any other).
 
     Worth its seconds: a broken line is found before the first hour of encoding, and the work's length is known.
@@ -207,6 +215,10 @@ def survey(source: Source, chunking: Chunking, limit: int | None = None, sample:
                 drawn.append(chunk.text)
             elif (slot := generator.randrange(n)) < sample:
                 drawn[slot] = chunk.text
+            if n % _TELL == 0:
+                progress("read", n, 0, "chunks")
+    if n >= _TELL:
+        progress("read", n, n, "chunks")
     if not counts.chunks:
         raise InputError(
             f"{source.name}: gives no chunks ({counts.documents_without_text} documents without text, {counts.dropped} "

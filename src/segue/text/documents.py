@@ -38,8 +38,8 @@ _LEAD = re.compile(r"^[ \t]*(?:[-*+]|\d+[.)]|>)[ \t]+", re.MULTILINE)
 
 
 def one_line(text: str) -> str:
-    """Text with every run of white space made one blank."""
-    return " ".join(text.split())
+    """Text with every run of white space made one blank, and half a surrogate pair (JSON may hold one) made `?`."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
 def plain_paragraphs(text: str, section: str | None = None) -> tuple[Paragraph, ...]:

@@ -17,7 +17,7 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}([^*\s](?:[^*]*[^*\s])?)\*{1,2}(?![\w*
 _LEAD = re.compile(r"^(?:\* |\d+\. |\[\d+\] |-- )+")
 _HYPHEN = re.compile(r"(?<=[a-z])-\n\s*(?=[a-z])")
 _WORD = re.compile(r"[A-Za-z][a-z’'-]*[.,;:!?)”\"’]*$")
-_CODE = re.compile(r"::=|>>>|^[+|]|^\(Pdb\)|^[=\-]{4,}|^\.\.\. ", re.MULTILINE)
+_CODE = re.compile(r"::=|>>>|^[+|]|^\(Pdb\)|^[=\-]{4,}|^\.\.\. |  # ", re.MULTILINE)
 
 
 def _prose(block: str) -> str | None:
@@ -62,9 +62,10 @@ def reference_documents() -> Iterator[Document]:
     kept: dict[tuple[str, int], Document] = {}
     for name in sorted(topics, key=lambda name: (-len(topics[name]), name)):
         for number, (title, paragraphs) in enumerate(_chapters(topics[name])):
-            new = [paragraph for paragraph in paragraphs if paragraph.text not in seen]
-            seen.update(paragraph.text for paragraph in paragraphs)
-            if 2 * len(new) > len(paragraphs):
+            first = {paragraph.text: paragraph for paragraph in paragraphs}
+            new = [paragraph for text, paragraph in first.items() if text not in seen]
+            seen.update(first)
+            if 2 * len(new) > len(first):
                 id_ = f"{name}-{number}" if number else name
                 kept[name, number] = Document(id_, tuple(new), title or name, f"topic {name}")
     for key in sorted(kept):

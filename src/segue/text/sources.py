@@ -99,8 +99,8 @@ class JsonLines(Source):
         title = record.get(self.fields.title or "title")
         text_field = self.fields.text or ("paragraphs" if record.get("paragraphs") is not None else "text")
         paragraphs = _paragraphs(record.get(text_field), f"{place}, field {text_field!r}")
-        id_ = str(number) if id_ is None else str(id_)
-        return Document(id_, paragraphs, None if title is None else str(title), f"line {number}")
+        id_ = str(number) if id_ is None else one_line(str(id_))
+        return Document(id_, paragraphs, None if title is None else one_line(str(title)), f"line {number}")
 
 
 def _open_lines(path: Path) -> BinaryIO:
@@ -152,7 +152,7 @@ def _paragraphs(value: Any, place: str) -> tuple[Paragraph, ...]:
         if not isinstance(text, str):
             raise InputError(f"{place}: item {i} is a {type(item).__name__}, a string is wanted. Check the record.")
         if line := one_line(text):
-            paragraphs.append(Paragraph(line, None if section is None else str(section)))
+            paragraphs.append(Paragraph(line, None if section is None else one_line(str(section))))
     return tuple(paragraphs)
 
 
@@ -246,7 +246,11 @@ def open_source(name: str, fields: Fields | None = None) -> Source:
             raise InputError(f"{name}: no such built-in text. Known: {BUILTIN}.")
         return SOURCES[name](name, fields)
     path = Path(name)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError:
+        raise InputError(f"{name}: is not readable by you. Change its permissions.") from None
+    if not there:
         raise InputError(f"{name}: no such file or folder. Check the path, or use {BUILTIN}.")
     kind = "folder" if path.is_dir() else path.suffix.lower()
     if kind not in SOURCES:

@@ -31,6 +31,7 @@ from segue.vectors.store import CHUNKS, DOCUMENTS, VECTORS, Store, write_store
 PLAN = "plan.json"
 DTYPES = ("float16", "float32")
 _BATCHES = 8  # batches encoded between two reports of progress
+_REMEDY = "Repeat that command to go on, choose another --out, or delete the folder to begin anew."
 log = logging.getLogger("segue")
 
 
@@ -111,10 +112,11 @@ def embed(
     refuse_foreign(job.out)
     make_folder(job.out)
     with lock(job.out):
-        seen = survey(source, job.chunking, limit)
-        seen.counts.warn(source.name)
+        plan = _plan(job, asked)
+        seen = survey(source, job.chunking, limit, progress=progress)
         # A sixteenth of a small source is enough, so that comparing never takes longer than encoding.
-        encoder, settled = _settle(job, asked, _spread(seen.sample, min(256, max(32, seen.counts.chunks // 16))))
+        encoder, settled = _settle(job, asked, plan, _spread(seen.sample, min(256, max(32, seen.counts.chunks // 16))))
+        seen.counts.warn(source.name)  # after everything that may refuse: an error stands alone
         shards = Shards(job.out)
         documents, number = _encode(job, encoder, shards, seen.counts, progress)
         chunks, vectors_ND = shards.merged(number)
@@ -168,11 +170,24 @@ def refuse_foreign(out: Path) -> None:
         )
 
 
-def _settle(job: _Job, asked: dict[str, Any], sample: Sequence[str]) -> tuple[Encoder, dict[str, Any]]:
+def _plan(job: _Job, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of a run that was interrupted. Raises InputError when it asked for something else."""
+    file = job.out / SHARDS / PLAN
+    if not file.exists():
+        return None
+    plan: dict[str, Any] = read_json(file)
+    if differences := _differences(plan["asked"], asked):
+        raise InputError(f"{job.out}: was begun with {differences}. {_REMEDY}")
+    return plan
+
+
+def _settle(
+    job: _Job, asked: dict[str, Any], plan: dict[str, Any] | None, sample: Sequence[str]
+) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, and what was settled about it: found in the plan, or measured now and written there."""
-    encoding, plan_file = job.encoding, job.out / SHARDS / PLAN
-    if plan_file.exists():
-        return _resumed(job, asked, read_json(plan_file))
+    if plan is not None:
+        return _resumed(job, plan["settled"]), plan["settled"]
+    encoding = job.encoding
     encoder, fidelity = settle_precision(
         encoding.encoder, encoding.precision, encoding.device, sample, encoding.batch, encoding.max_tokens
     )
@@ -182,29 +197,25 @@ def _settle(job: _Job, asked: dict[str, Any], sample: Sequence[str]) -> tuple[En
         "fidelity": fidelity.to_json() if fidelity else None,
         "max_tokens": encoder.max_tokens,
     }
-    make_folder(plan_file.parent)
-    write_json(plan_file, {"asked": asked, "settled": settled})
+    make_folder(job.out / SHARDS)
+    write_json(job.out / SHARDS / PLAN, {"asked": asked, "settled": settled})
     return encoder, settled
 
 
-def _resumed(job: _Job, asked: dict[str, Any], plan: dict[str, Any]) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder as the plan settled it. Raises InputError when the plan is another's."""
-    remedy = "Repeat that command to go on, choose another --out, or delete the folder to begin anew."
-    if differences := _differences(plan["asked"], asked):
-        raise InputError(f"{job.out}: was begun with {differences}. {remedy}")
-    settled = plan["settled"]
+def _resumed(job: _Job, settled: dict[str, Any]) -> Encoder:
+    """The encoder as the plan settled it. Raises InputError when this machine has another revision of it."""
     encoder = load_encoder(job.encoding.encoder, job.encoding.device, job.encoding.max_tokens)
     space = Space.from_json(settled["space"])
     if encoder.space.revision != space.revision:
         raise InputError(
             f"{job.out}: was begun with revision {space.revision} of {space.encoder}, this machine has "
-            f"{encoder.space.revision}. {remedy}"
+            f"{encoder.space.revision}. {_REMEDY}"
         )
     if settled["precision"] == "bfloat16":
         encoder.use_bfloat16()
     encoder.space = space
     log.info(f"{job.out}: going on where it stopped")
-    return encoder, settled
+    return encoder
 
 
 def _encode(job: _Job, encoder: Encoder, shards: Shards, expected: Counts, progress: Progress) -> tuple[pa.Table, int]:
@@ -222,8 +233,7 @@ def _encode(job: _Job, encoder: Encoder, shards: Shards, expected: Counts, progr
     while shard := list(islice(chunks, job.encoding.shard)):
         if not shards.has(number, len(shard)):
             told = partial(_told, progress, done, expected.chunks)
-            vectors_ND = _vectors(encoder, [chunk.text for chunk in shard], job.encoding.batch, told)
-            _refuse_not_finite(vectors_ND, shard, [row[0] for row in rows], encoder)
+            vectors_ND = _vectors(encoder, shard, [row[0] for row in rows], job.encoding.batch, told)
             shards.write(number, shard, vectors_ND.astype(job.encoding.dtype))
         done, number = done + len(shard), number + 1
         progress("embed", done, expected.chunks, "chunks")
@@ -237,23 +247,29 @@ def _told(progress: Progress, before: int, total: int, done: int) -> None:
     progress("embed", before + done, total, "chunks")
 
 
-def _vectors(encoder: Encoder, texts: Sequence[str], batch: int, told: Callable[[int], None]) -> np.ndarray:
-    """(N, D) float32 in the order of the texts, encoded longest first so that a batch holds little padding."""
-    order = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
-    vectors_ND = np.empty((len(texts), encoder.space.dim), dtype=np.float32)
+def _vectors(
+    encoder: Encoder, shard: Sequence[Chunk], ids: Sequence[str], batch: int, told: Callable[[int], None]
+) -> np.ndarray:
+    """(N, D) float32 in the order of the chunks, encoded longest first so that a batch holds little padding."""
+    order = sorted(range(len(shard)), key=lambda i: (-len(shard[i].text), i))
+    vectors_ND = np.empty((len(shard), encoder.space.dim), dtype=np.float32)
     for start in range(0, len(order), batch * _BATCHES):
         rows = order[start : start + batch * _BATCHES]
-        vectors_ND[rows] = encoder.encode([texts[i] for i in rows], batch)
+        chunks = [shard[i] for i in rows]
+        vectors_ND[rows] = encoder.encode([chunk.text for chunk in chunks], batch)
+        _refuse_without_direction(vectors_ND[rows], chunks, ids, encoder)
         told(start + len(rows))
     return vectors_ND
 
 
-def _refuse_not_finite(vectors_ND: np.ndarray, shard: Sequence[Chunk], ids: Sequence[str], encoder: Encoder) -> None:
+def _refuse_without_direction(
+    vectors_ND: np.ndarray, chunks: Sequence[Chunk], ids: Sequence[str], encoder: Encoder
+) -> None:
     finite_N = np.isfinite(vectors_ND).all(axis=1)
     bad_N = ~finite_N | ~vectors_ND.any(axis=1)
     if bad_N.any():
         row = int(bad_N.argmax())
-        chunk, found = shard[row], "the zero vector" if finite_N[row] else "NaN or infinity"
+        chunk, found = chunks[row], "the zero vector" if finite_N[row] else "NaN or infinity"
         raise InputError(
             f"{encoder.space.encoder}: gives {found} for chunk {chunk.position} of document {ids[chunk.document]!r} "
             f"({chunk.text[:40]!r}), a finite vector is wanted. Try --precision fp32, or another encoder."

@@ -64,8 +64,14 @@ _ALIASES = {
 
 
 def canonical(name: str) -> str:
-    """The name a space carries: `sentence-transformers/all-MiniLM-L6-v2` is `minilm`, unless a folder has the name."""
-    return name if Path(name).is_dir() else _ALIASES.get(name, name)
+    """The name a space carries: `sentence-transformers/all-MiniLM-L6-v2` is `minilm`, unless a folder has the name.
+
+    Raises InputError for a folder the user may not look into.
+    """
+    try:
+        return name if Path(name).is_dir() else _ALIASES.get(name, name)
+    except PermissionError:
+        raise InputError(f"--encoder {name}: is not readable by you. Change its permissions.") from None
 
 
 def declared_space(name: str) -> Space | None:
@@ -133,10 +139,14 @@ def settle_precision(
         return encoder, None
     exact_ND = encoder.encode(sample, batch)
     encoder.use_bfloat16()
-    similarity_N = np.asarray(cosine(exact_ND, encoder.encode(sample, batch)), dtype=np.float64)
+    half_ND = encoder.encode(sample, batch)
+    given_N = np.isfinite(exact_ND).all(axis=1) & exact_ND.any(axis=1)  # others are refused when they are embedded
+    if not given_N.any():
+        return encoder, None
+    similarity_N = np.nan_to_num(np.asarray(cosine(exact_ND[given_N], half_ND[given_N]), dtype=np.float64))
     fidelity = Fidelity(float(similarity_N.mean()), float(similarity_N.min()), len(similarity_N))
-    if fidelity.faithful or not np.isfinite(similarity_N).all():  # the embedding itself names what is not finite
-        return encoder, fidelity if np.isfinite(similarity_N).all() else None
+    if fidelity.faithful:
+        return encoder, fidelity
     told = f"{name}: bfloat16 agrees with float32 only to a cosine of {fidelity.min:.4f} (wanted {FAITHFUL})"
     if asked == "bf16":
         log.warning(f"{told}; used all the same, as asked")
@@ -179,7 +189,8 @@ def load_encoder(name: str, device: str = "cpu", max_tokens: int | None = None) 
     if max_tokens:
         model.max_seq_length = max_tokens
     space = replace(known.space, revision=revision) if known else _space(name, model, revision)
-    return Encoder(model.eval(), space, getattr(model, "max_seq_length", None), device)
+    tokens = getattr(model, "max_seq_length", None)  # infinite for a static embedding
+    return Encoder(model.eval(), space, tokens if isinstance(tokens, int) else None, device)
 
 
 def _packaged(known: Known | None) -> Path | None:

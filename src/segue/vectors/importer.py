@@ -79,15 +79,11 @@ def import_vectors(
     found = read_vectors(file, Path(ids) if ids else None, keys or Keys())
     n, dim = _shape(file, found)
     space = _space(encoder, dim, file)
-    order = _order(file, found)
-    unit = _check_vectors(file, found.vectors_ND, progress)
-    if not unit:
-        log.info(f"{file}: vectors are not of unit length; they are normalised")
+    order = _order(Path(ids) if ids else file, found)
     texts, titles, names = _texts(file, found, order, text, chunking or Chunking())
+    unit = _check_vectors(file, found.vectors_ND, progress)
     counts = order.counts
-    Counts(documents=len(order.ids), documents_shorter_than_a_window=counts["documents_shorter_than_a_window"]).warn(
-        str(file)
-    )
+    _tell(file, space, unit, len(order.ids), counts)
     make_folder(out)
     with lock(out):
         return write_store(
@@ -116,6 +112,15 @@ def import_vectors(
         )
 
 
+def _tell(file: Path, space: Space, unit: bool, documents: int, counts: dict[str, int]) -> None:
+    """What a user should know of an import that went well."""
+    if not space.stated:
+        log.info(f"{file}: --encoder not stated, so nothing can check that other vectors are comparable")
+    if not unit:
+        log.info(f"{file}: vectors are not of unit length; they are normalised")
+    Counts(documents, documents_shorter_than_a_window=counts["documents_shorter_than_a_window"]).warn(str(file))
+
+
 def _lineage(ids: str | Path | None) -> dict[str, str] | None:
     return {"name": str(ids), "hash": hash_file(ids)} if ids else None
 
@@ -141,7 +146,6 @@ def _shape(file: Path, found: Found) -> tuple[int, int]:
 def _space(encoder: str | None, dim: int, file: Path) -> Space:
     """The space `segue embed` would give the vectors of this encoder, without loading it."""
     if encoder is None:
-        log.info(f"{file}: --encoder not stated, so nothing can check that other vectors are comparable")
         return Space(UNSTATED, dim)
     known = ENCODERS.get(canonical(encoder))
     if known is None:
