@@ -193,7 +193,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
     """
     result = dict(base)
     for key, value in over.items():
-        if depth == 0 and key == "model":
+        if depth == 0 and key == "model" and value is not None:
             value = dict(value) if isinstance(value, Mapping) else {"family": value}
             if "family" in value and value["family"] != _family(base):
                 result[key] = value
