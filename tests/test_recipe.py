@@ -83,6 +83,7 @@ def test_sets_are_read_as_yaml():
         ("objective=3", "map of terms"),
         ("model=transfomer", '"transformer"'),
         ("model.layer=3", '"layers"'),
+        ("model={layers:3}", "'model.layers:3'"),  # YAML without the space: a key of its own, null
         ("model.heads=3", "512 is not a multiple of heads 3"),
         ("model=null", "lacks 'model'"),
         ("best.metric=cosine", '"cos"'),

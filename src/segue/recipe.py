@@ -199,8 +199,8 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
                 result[key] = value
                 continue
         old = result.get(key)
-        if value is None:
-            result.pop(key, None)
+        if value is None and key in result:
+            del result[key]
         elif (
             isinstance(value, Mapping) and isinstance(old, Mapping) and (depth == 0 or (depth == 1 and "weight" in old))
         ):
