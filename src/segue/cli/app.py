@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import check, embed, fivecat, import_, recipe, report, split, store, train
+from segue.cli import check, demo, embed, fivecat, import_, recipe, report, split, store, train
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -18,15 +18,17 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command()(check.check)
-app.command()(split.split)
-app.command("5cat")(fivecat.fivecat)
+# In the order of the way of the data.
+app.command("demo")(demo.demo)
 app.command("embed")(embed.embed)
 app.command("import")(import_.import_vectors)
 app.add_typer(store.app, name="store")
-app.command()(report.report)
+app.command("check")(check.check)
+app.command("split")(split.split)
 app.add_typer(recipe.app, name="recipe")
-app.command()(train.train)
+app.command("train")(train.train)
+app.command("5cat")(fivecat.fivecat)
+app.command("report")(report.report)
 
 
 def main() -> None:

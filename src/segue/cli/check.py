@@ -1,7 +1,7 @@
 """`segue check`: is there something to learn in a store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -10,7 +10,9 @@ from rich.table import Table
 from segue.cli.console import progress, show
 from segue.cli.options import Device, Json, StorePath, Threads, pick_device
 from segue.errors import InputError
-from segue.statistics import Result
+
+if TYPE_CHECKING:
+    from segue.statistics import Result
 
 
 def check(
@@ -70,11 +72,11 @@ def check(
         raise typer.Exit(1)
 
 
-def _value(result: Result) -> str:
+def _value(result: "Result") -> str:
     if result.value is None:
         return "–"
     return f"{result.value:.4f}" if isinstance(result.value, float) else str(result.value)
 
 
-def _interval(result: Result) -> str:
+def _interval(result: "Result") -> str:
     return "–" if result.low is None else f"{result.low:.4f} … {result.high:.4f}"

@@ -11,6 +11,7 @@ from rich.text import Text
 from segue.cli.console import err, progress, show
 from segue.cli.options import Device, Json, Threads, pick_device
 from segue.cli.recipe import RecipeName, Sets
+from segue.cli.split import chosen_split
 
 if TYPE_CHECKING:
     from segue.vectors import Store
@@ -23,6 +24,7 @@ SplitFile = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch of RUN.")]
+Samples = Annotated[int, typer.Option("--samples", help="Windows of each part in the full 5CAT; 0 leaves it out.")]
 RunSeed = Annotated[int | None, typer.Option("--seed", help="Seed of everything drawn; default: the recipe's.")]
 
 # The metrics of an epoch's line, and how they are written.
@@ -38,11 +40,15 @@ def train(
     sets: Sets = None,
     resume: Resume = False,
     seed: RunSeed = None,
+    samples: Samples = 5000,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = None,
 ) -> None:
-    """Train a model and test it. Exit status 1 when the loss stops being finite; the epochs before are kept."""
+    """Train a model, test its best epoch by the full 5CAT, write the report.
+
+    Exit status 1 when the loss stops being finite; the epochs before are kept. A failed gate is a finding: 0.
+    """
     from segue.artifacts import is_finished, lock, read_manifest
     from segue.recipe import resolve
     from segue.training import DivergedError, finish_run, open_data, open_run, read_history
@@ -55,7 +61,7 @@ def train(
     other = Store(ood) if ood is not None else None
     if other is not None:
         require_same_space(store.space, other.space, str(data), str(ood))
-    parts = _split(store, split)
+    parts = chosen_split(store, split)
     windows = open_data(chosen, store, parts, where)
     run = open_run(out, chosen, store, parts, resume=resume)
     if is_finished(run):
@@ -68,16 +74,38 @@ def train(
             except DivergedError as error:
                 err.print(Text(f"stopped: {error}", style="red"), soft_wrap=True)
                 raise typer.Exit(1) from None
+            if samples:
+                _test(run, store, parts, other, where, samples)
             fields = {} if other is None else {"ood": {"store": str(ood), "hash": other.hash}}
             finish_run(run, state, store, parts, **fields)
+    if (run / "5cat.json").exists():
+        _report(run)
     manifest, history = read_manifest(run, "run"), read_history(run)
     show(_table(run, manifest, history), {"run": str(run), "manifest": manifest, "history": history}, json)
 
 
-def _split(store: "Store", path: Path | None) -> "Split":
-    from segue.windows import load_split, split_by_fractions
+def _test(run: Path, store: "Store", parts: "Split", ood: "Store | None", device: str, samples: int) -> None:
+    """The full 5CAT of the run's best epoch, kept in the run."""
+    from segue.alignment.evaluate import evaluate
+    from segue.artifacts import write_json
+    from segue.models import load_model
 
-    return split_by_fractions(store) if path is None else load_split(path)
+    with progress() as bars:
+        found = evaluate(load_model(run, device), store, parts, ood=ood, samples=samples, device=device, progress=bars)
+    write_json(run / "5cat.json", found)
+
+
+def _report(run: Path) -> None:
+    """Write the report and say how the test went."""
+    from segue.artifacts import read_json
+    from segue.report import write_report
+
+    result = read_json(run / "5cat.json")
+    for profile, verdict in result["profiles"].items():
+        outcomes = {True: "passed", False: "failed", None: "not judged"}
+        gates = "  ".join(f"{gate} {outcomes[its['passed']]}" for gate, its in verdict["gates"].items())
+        err.print(f"5CAT, profile {profile}: {outcomes[verdict['passed']]}  ({gates})", highlight=False, soft_wrap=True)
+    err.print(f"report: {write_report(run)}", highlight=False, soft_wrap=True)
 
 
 def _value(entry: dict[str, Any], metric: str) -> str:

@@ -1,0 +1,67 @@
+"""`segue demo`: the whole chain on text that ships inside Python, in minutes, saying what each step does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segue.artifacts import read_json
+from segue.cli.check import check
+from segue.cli.console import err
+from segue.cli.embed import embed
+from segue.cli.options import Device, Threads
+from segue.cli.split import split
+from segue.cli.train import train
+
+FRACTIONS = ".6,.2,.2"  # so few documents: enough of them on each side for an interval at all
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("demo"),
+    recipe: Annotated[str, typer.Option(help="The recipe to train.")] = "demo",
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Text → vectors → checks → training → 5CAT → report on Python's language reference; no network, no data needed.
+
+    Run again after an interruption, it goes on where it stopped. A failed gate is a finding, not a failed demo: 0.
+    """
+    from segue.text import BUILTIN
+
+    store, parts, run = out / "store", out / "split.json", out / "run"
+    _step(1, f"Embed: the language reference that ships inside Python, sentence by sentence, to {store}")
+    embed(BUILTIN, store, device=device, threads=threads)
+    _step(2, "Check: is there anything to learn from in these documents? (a failed check is a finding)")
+    _tolerate(lambda: check(store, device=device, threads=threads))
+    _step(3, f"Split: documents into train, VAL and OOD by {FRACTIONS}, shuffled by a seed, to {parts}")
+    if not parts.exists():
+        split(store, parts, fractions=FRACTIONS, seed=0)
+    _step(4, f"Train the recipe {recipe}, then the five causal alignment tests beside every control, to {run}")
+    train(recipe, store, run, split=parts, resume=run.exists(), device=device, threads=threads)
+    _step(5, "Read")
+    result = read_json(run / "5cat.json")
+    for warning in result["data"]["warnings"]:
+        err.print(f"note: {warning}", style="yellow", highlight=False)
+    few = result["data"]["documents"]
+    err.print(
+        f"This is {few['VAL']} documents of VAL and {few.get('OOD', 0)} of OOD: enough to see the chain work, too few "
+        f"to conclude much. Failed gates are what a small model on little text should show.\n"
+        f"Open {run / 'report.html'} in a browser. With text of your own: segue embed YOUR.jsonl --out STORE, then "
+        f"segue train p1 --data STORE --out RUN.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _step(number: int, what: str) -> None:
+    err.print(f"\n[bold]{number}/5[/] {what}", highlight=False, soft_wrap=True)
+
+
+def _tolerate(command: Callable[[], None]) -> None:
+    """Run a command whose exit status 1 is a finding to go on from."""
+    try:
+        command()
+    except typer.Exit as end:
+        if end.exit_code not in (0, 1):
+            raise
