@@ -1,6 +1,8 @@
-"""What the tests share: one torch thread, and stores made of known vectors."""
+"""What the tests share: one torch thread, stores made of known vectors, the command line in this process."""
 
-from collections.abc import Callable, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 
+from command_line import Ran, Refused, Segue
+from segue.cli import main
 from segue.vectors import Space, Store, write_store
 
 torch.set_num_threads(1)
@@ -61,3 +65,38 @@ def make_store(tmp_path: Path) -> MakeStore:
         return build_store(tmp_path / name, documents, **options)
 
     return make
+
+
+@pytest.fixture
+def segue(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Segue]:
+    """`segue("embed", …)` → exit status, stdout and stderr of the command line, run in this process."""
+    log = logging.getLogger("segue")
+    before = log.handlers, log.level, log.propagate
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["segue", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            return Ran(int(end.code or 0), *capfd.readouterr())
+        raise AssertionError("main() returns by exiting")
+
+    yield run
+    log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def refused(segue: Segue, tmp_path: Path) -> Refused:
+    """Runs a command with `--out` in a new folder; asserts exit 2, one line on stderr, none on stdout, no manifest."""
+
+    def run(*arguments: object, out: Path | None = None) -> str:
+        out = out or tmp_path / "out"
+        ran = segue(*arguments, "--out", out)
+        assert (ran.status, ran.out) == (2, ""), ran
+        assert ran.err.count("\n") == 1 and ran.err.startswith("error: "), ran.err
+        assert not (out / "manifest.json").exists()
+        return ran.err
+
+    return run

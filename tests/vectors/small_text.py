@@ -1,9 +1,7 @@
 """Small texts, a tiny encoder, and what it means that two stores are the same."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,16 +21,6 @@ SENTENCES = (
 )
 
 WORDS = sorted({word for text in (*SENTENCES, "So it goes. Part of") for word in text.split()})
-
-
-class Ran(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Segue = Callable[..., Ran]
-Refused = Callable[..., str]
 
 
 def write_jsonl(path: Path, documents: int = 6, chunks: int = 7) -> Path:

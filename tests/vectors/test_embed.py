@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_text import Interrupted, Refused, Segue, begin, same_store, write_jsonl
+from small_text import Interrupted, begin, same_store, write_jsonl
 
+from command_line import Refused, Segue
 from segue.errors import InputError
 from segue.text import Chunking, open_source
 from segue.vectors import Store

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_text import SENTENCES, WORDS, Refused, Segue, begin, same_store, save_encoder, write_jsonl
+from small_text import SENTENCES, WORDS, begin, same_store, save_encoder, write_jsonl
 
+from command_line import Refused, Segue
 from segue.vectors import Store
 from segue.vectors.embed import Encoding
 from segue.vectors.shards import SHARDS

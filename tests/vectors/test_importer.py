@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_text import Refused, Segue, write_jsonl
+from small_text import write_jsonl
 
+from command_line import Refused, Segue
 from segue.text import open_source
 from segue.vectors import Store
 from segue.vectors.embed import Encoding, embed
