@@ -168,7 +168,8 @@ def _at_most(part: str, name: str, found: Result, wanted: float) -> Gate:
 def _peaks_at(part: str, found: Result, horizon: int) -> Gate:
     assert found.value is not None
     return Gate(
-        found.value == horizon, f"{part}: closest on average to offset {found.value:+.0f}, wanted {horizon:+d}."
+        found.value == horizon,
+        f"{part}: closest on average to offset {_offset(found.value)}, wanted {_offset(horizon)}.",
     )
 
 

@@ -32,7 +32,7 @@ class Rows:
 
     def __call__(self, index: np.ndarray | torch.Tensor) -> torch.Tensor:
         index = torch.as_tensor(index, device=self._vectors_ND.device)
-        gathered = self._vectors_ND.index_select(0, index.reshape(-1)).to(self.device)
+        gathered = self._vectors_ND.index_select(0, index.reshape(-1))
         # Lengths in float64: a row must come out the same, bit for bit, in whatever batch it is gathered, or the
-        # oracle would not recognise a context it has seen.
-        return normalise(gathered.double()).float().reshape(*index.shape, self.dim)
+        # oracle would not recognise a context it has seen. Before the move: Apple's GPUs have no float64.
+        return normalise(gathered.double()).float().reshape(*index.shape, self.dim).to(self.device)
