@@ -91,6 +91,28 @@ class Random(_Control):
         return torch.randn(len(context_BCD), self.dim, generator=self._generator).to(context_BCD.device)
 
 
+class ReadAvoider(_Control):
+    """The cheat that fooled us: x_t minus its projection on everything read before the window (SPEC §2).
+
+    It reads the whole document so far and predicts away from what it has read. Where chunks that it read are left
+    among the candidates it looks skilful, untrained; in the pool `future` it has nothing to avoid.
+    """
+
+    def __init__(self, dim: int, context: int = 5, horizon: int = 1):
+        super().__init__("read_avoider", dim, context, horizon)
+        self.reach = None
+
+    def direction(self, context_BCD: Tensor) -> Tensor:
+        last_BD, read_BLD = context_BCD[:, -1], context_BCD[:, : -self.context]
+        if not read_BLD.shape[1]:
+            return last_BD
+        # Projection by least squares; the pseudo-inverse bears repeated chunks and more chunks than dimensions.
+        basis_BDL = read_BLD.transpose(1, 2)
+        weights_BL1 = torch.linalg.pinv(basis_BDL, rtol=1e-4) @ last_BD[..., None]
+        rest_BD = last_BD - (basis_BDL @ weights_BL1)[..., 0]
+        return torch.where(rest_BD.norm(dim=1, keepdim=True) > 1e-4, rest_BD, last_BD)
+
+
 class Oracle(_Control):
     """Knows the corpus: for a context that stands in it, the chunk that follows; the corpus mean for any other.
 
