@@ -94,3 +94,56 @@ def measure_slowly(store, predict, context, horizon, orders, others, steps=5):
                 moving = [*moving[1:], predicted]
         table.append(row)
     return table
+
+
+def contrastive_slowly(store, predict, windows, batch_rows):
+    """Per window the two contrastive accuracies; `batch_rows[w]` are the harness's own rows of its batch."""
+    found = []
+    for (document, t), rows in zip(windows["all"], batch_rows, strict=True):
+        first = int(store.first_row_G[document])
+        x = {row: unit(store.vectors_ND[row]) for row in rows}
+        truth = first + t + windows["horizon"]
+        p = unit(predict([unit(store.vectors_ND[first + t - i]) for i in reversed(range(windows["context"]))]))
+        distance = {row: float(np.linalg.norm(p - vector)) for row, vector in x.items()}
+        other = {row for row in rows if store.document_N[row] != document}
+        far = other | {row for row in rows if abs(row - truth) > 1}
+        shares = [
+            np.mean([distance[row] > distance[truth] for row in some]) if some else np.nan for some in (far, other)
+        ]
+        found.append(shares)
+    return np.array(found)
+
+
+def order_slowly(predict, slots, span, shuffle):
+    """Kendall's tau and whether the order is perfect, of a span presented in the order `shuffle`."""
+    moving, left, taken = list(slots), list(shuffle), []
+    while left:
+        p = unit(predict(moving))
+        best = max(left, key=lambda place: float(p @ span[place]))
+        taken.append(best)
+        left.remove(best)
+        moving = [*moving[1:], span[best]]
+    pairs = [(i, j) for i in range(len(taken)) for j in range(i + 1, len(taken))]
+    tau = sum(1 if taken[i] < taken[j] else -1 for i, j in pairs) / len(pairs)
+    return tau, taken == sorted(taken)
+
+
+def snapped_slowly(store, corpus_rows, predict, document, t, context, horizon, steps=5):
+    """cos and 1/rank (pool `future`) of every step, each prediction replaced by the nearest chunk not yet read."""
+    first, length = int(store.first_row_G[document]), int(store.length_G[document])
+    read = [first + t - i for i in reversed(range(context))]
+    moving = [unit(store.vectors_ND[row]) for row in read]
+    future = [unit(store.vectors_ND[row]) for row in range(first + t + 1, first + length)]
+    cos, mrr = [], []
+    for j in range(1, steps + 1):
+        offset = j if horizon == 1 else j * horizon
+        p = unit(predict(moving))
+        similarities = [float(p @ x) for x in future]
+        cos.append(similarities[offset - 1])
+        mrr.append(1 / averaged_rank(similarities, similarities[offset - 1]))
+        nearest = max(
+            (row for row in corpus_rows if row not in read), key=lambda r: float(p @ unit(store.vectors_ND[r]))
+        )
+        read.append(nearest)
+        moving = [*moving[1:], unit(store.vectors_ND[nearest])]
+    return cos, mrr

@@ -7,7 +7,8 @@ Legend: P predictors, S asks, K offsets, W windows, B windows of a block, N chun
 D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from segue.alignment.forwards import Ask, handed
 from segue.geometry import rank_of_true
 from segue.windows import Windows
 from segue.windows.rows import Rows
+
+Path = tuple[str, ...]
 
 FURTHEST = 3  # offsets are swept to +3 (SPEC §2, margin)
 SIMILARITIES = 1 << 24  # entries of the largest similarity matrix held at once
@@ -37,6 +40,18 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Secondary:
+    """What is measured on a sample of the windows only (`segue.alignment.secondary`), by the path of `5cat.json`.
+
+    columns  (P, W), NaN outside the sample or where a window has no such value
+    chance   level of chance, for the paths that have one
+    """
+
+    columns: dict[Path, np.ndarray] = field(default_factory=dict)
+    chance: dict[Path, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Measured:
     """What was measured of every predictor on every window; NaN where the window is no member (SPEC §2, Membership).
 
@@ -47,6 +62,9 @@ class Measured:
     candidates      pool → (W,) number of candidates
     coherence_W     mean adjacent cosine of the context
     par_PW, mse_PW  SPEC §2
+    l2_PW           ‖p − y‖ of the unit prediction; l2_raw_PW ‖r − y‖ where the predictor tells its raw output r.
+                    Large Concept Models' ℓ2: the distance itself, not its square (arXiv 2412.08821, §2.4.1)
+    secondary       what a sample was asked
     """
 
     similarity_PKW: np.ndarray
@@ -57,14 +75,17 @@ class Measured:
     coherence_W: np.ndarray
     par_PW: np.ndarray
     mse_PW: np.ndarray
+    l2_PW: np.ndarray
+    l2_raw_PW: np.ndarray
+    secondary: Secondary = field(default_factory=Secondary)
 
     @classmethod
     def joined(cls, blocks: "list[Measured]") -> "Measured":
         """Blocks of windows end to end."""
         pools = blocks[0].rank
-        arrays = {
-            name: np.concatenate([getattr(block, name) for block in blocks], axis=-1)
-            for name in ("similarity_PKW", "cos_PSW", "rank_PSW", "coherence_W", "par_PW", "mse_PW")
+        names = ("similarity_PKW", "cos_PSW", "rank_PSW", "coherence_W", "par_PW", "mse_PW", "l2_PW", "l2_raw_PW")
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(block, name) for block in blocks], axis=-1) for name in names
         }
         return cls(
             rank={pool: np.concatenate([block.rank[pool] for block in blocks], axis=-1) for pool in pools},
@@ -104,7 +125,7 @@ def compare(
     handed_B = torch.as_tensor(handed(block, judged_reach), device=device)
     offset_K1 = torch.as_tensor(offsets, device=device)[:, None]
     offset_S1 = torch.as_tensor([ask.offset for ask in asks], device=device)[:, None]
-    for at, first, vectors_ND in _documents(block, rows, predictors * count):
+    for at, first, vectors_ND in documents_of(block, rows, predictors * count):
         last_B = torch.as_tensor(block.last_W[at.start : at.stop] - first, device=device)
         similarity_PSBN = answer_PSBD[:, :, at] @ vectors_ND.T
         edge = len(vectors_ND) - 1
@@ -128,7 +149,8 @@ def compare(
     if corpus is not None:
         rank["corpus"] = _corpus_ranks(answer_PSBD[:, 0], block, corpus)
         candidates["corpus"] = torch.full_like(candidates["future"], len(corpus.rows_N))
-    coherence_B, par_PB, mse_PB = _context_figures(answer_PSBD[:, 0], raw_PBD, block, rows)
+    coherence_B, par_PB = _context_figures(answer_PSBD[:, 0], block, rows)
+    target_BD = rows(block.target_rows())
 
     def out(values: Tensor) -> np.ndarray:
         return values.double().cpu().numpy()
@@ -141,11 +163,13 @@ def compare(
         candidates={pool: values.cpu().numpy() for pool, values in candidates.items()},
         coherence_W=out(coherence_B),
         par_PW=out(par_PB),
-        mse_PW=out(mse_PB),
+        mse_PW=out((raw_PBD - target_BD).square().mean(2)),
+        l2_PW=out((answer_PSBD[:, 0] - target_BD).norm(dim=2)),
+        l2_raw_PW=out((raw_PBD - target_BD).norm(dim=2)),
     )
 
 
-def _documents(block: Windows, rows: Rows, answers: int) -> "list[tuple[slice, int, Tensor]]":
+def documents_of(block: Windows, rows: Rows, answers: int) -> "list[tuple[slice, int, Tensor]]":
     """The block cut by document: windows, first row, vectors. Long documents are cut so that similarities fit."""
     store = block.store
     cuts = np.flatnonzero(np.diff(block.document_W)) + 1
@@ -175,11 +199,10 @@ def _corpus_ranks(whole_PBD: Tensor, block: Windows, corpus: Corpus) -> Tensor:
     return rank_PB
 
 
-def _context_figures(whole_PBD: Tensor, raw_PBD: Tensor, block: Windows, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    """Coherence of each context (B,), PAR (P, B) and MSE (P, B). PAR is NaN where its denominator is ≤ 0."""
+def _context_figures(whole_PBD: Tensor, block: Windows, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Coherence of each context (B,) and PAR (P, B). PAR is NaN where its denominator is ≤ 0."""
     context_BCD, target_BD = rows(block.context_rows()), rows(block.target_rows())
     coherence_B = (context_BCD[:, 1:] * context_BCD[:, :-1]).sum(-1).mean(1)
     own_B = torch.einsum("bd,bcd->bc", target_BD, context_BCD).amax(1)
     nearest_PB = torch.einsum("pbd,bcd->pbc", whole_PBD, context_BCD).amax(2)
-    par_PB = torch.where(own_B > 0, nearest_PB / own_B, float("nan"))
-    return coherence_B, par_PB, (raw_PBD - target_BD).square().mean(2)
+    return coherence_B, torch.where(own_B > 0, nearest_PB / own_B, float("nan"))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from segue.alignment.compare import FURTHEST, Measured, offsets_of
+from segue.alignment.compare import Path as Path  # where others look for it
 from segue.alignment.forwards import STEP, WHOLE, asks_of
+from segue.alignment.ordering import binary_order
 from segue.statistics import DocumentBootstrap, Result, result_of
 from segue.windows import Windows
 
-Path = tuple[str, ...]
 Columns = dict[Path, np.ndarray]
 
 RANKS = {"r1": 1, "r5": 5, "r10": 10}
@@ -46,16 +47,24 @@ class Figures:
         return result_of(self.draws[path] - other.draws[path], self.n[path])
 
     def to_json(self) -> dict[str, Any]:
-        """Nested by path; the steps of a rollout as lists, the number of candidates as a plain mean."""
+        """Nested by path; the steps of a rollout as lists, numbers of candidates as plain means; null: not computed."""
         tree: dict[str, Any] = {}
         for path in self.draws:
             node = tree
             for part in path[:-1]:
                 node = node.setdefault(part, {})
             node[path[-1]] = self.result(path).to_json()
-        for name in ("steps", "mrr_steps"):
-            if "rollout" in tree:
-                tree["rollout"][name] = [tree["rollout"][name][step] for step in sorted(tree["rollout"][name], key=int)]
+        if "rollout" in tree:
+            rollout = tree["rollout"]
+            for mode in ("snapped", "reencoded"):
+                rollout.setdefault(mode, None)
+            for one in filter(None, (rollout, rollout["snapped"], rollout["reencoded"])):
+                for name in ("steps", "mrr_steps"):
+                    one[name] = [one[name][step] for step in sorted(one[name], key=int)]
+        for name in ("contrastive", "ordering", "l2_raw"):
+            tree.setdefault(name, None)
+        if tree["contrastive"]:
+            tree["contrastive"]["batch"] = tree["contrastive"]["batch"]["value"]
         for pool in tree["retrieval"].values():
             pool["candidates"] = pool["candidates"]["value"]
         return tree
@@ -90,6 +99,8 @@ def columns_of(
         ("direction",): _greater(swept[h], before if judged_reach == context else np.full_like(before, np.nan)),
         ("par",): measured.par_PW[p],
         ("mse",): measured.mse_PW[p],
+        ("l2",): measured.l2_PW[p],
+        ("l2_raw",): measured.l2_raw_PW[p],
         **{("offsets", str(k)): values for k, values in swept.items()},
     }
     low, high = BINS
@@ -106,7 +117,10 @@ def columns_of(
             chance[*path, name] = float(np.mean(np.minimum(k, candidates) / candidates))
         columns[*path, "candidates"] = candidates.astype(float)
     columns |= _changed_columns(measured, p, windows)
-    return columns, chance
+    columns |= {path: values_PW[p] for path, values_PW in measured.secondary.columns.items()}
+    if h == 1:
+        columns["ordering", "binary"] = binary_order(swept[1], swept[2])
+    return columns, chance | measured.secondary.chance
 
 
 def _changed_columns(measured: Measured, p: int, windows: Windows) -> Columns:

@@ -4,18 +4,20 @@ Legend: S asks, B batch of windows, L chunks handed (C, or more for predictors t
 H steps.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segue.models.predictor import Predictor, RawPredictor
+from segue.models.predictor import Predictor, RawPredictor, WindowPredictor
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
 WHOLE, STEP = "whole", "step"
 STEPS = 5
+BLOCK = 256  # windows that go through a predictor together
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,25 @@ def handed(windows: Windows, reach: int | None) -> np.ndarray:
     return so_far if reach is None else np.minimum(so_far, reach)
 
 
+def contexts(windows: Windows, reach: int | None, rows: Rows) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """The windows in blocks of those handed equally many chunks: positions (B,), context (B, L, D)."""
+    length_W = handed(windows, reach)
+    for length in np.unique(length_W):
+        every = np.flatnonzero(length_W == length)
+        for at in np.array_split(every, -(-len(every) // BLOCK)):
+            yield at, rows(windows.last_W[at, None] + np.arange(1 - length, 1))
+
+
+def predicted(predictor: Predictor, windows: Windows, rows: Rows) -> Tensor:
+    """Unit predictions for the whole contexts: (W, D)"""
+    if isinstance(predictor, WindowPredictor):
+        return predictor.predict_windows(windows).to(rows.device)
+    prediction_WD = torch.empty(len(windows), rows.dim, device=rows.device)
+    for at, context_BLD in contexts(windows, predictor.reach, rows):
+        prediction_WD[at] = predictor.predict(context_BLD)
+    return prediction_WD
+
+
 def answer(
     predictor: Predictor, block: Windows, rows: Rows, asks: list[Ask], chance: Chance
 ) -> tuple[Tensor, Tensor | None]:
@@ -115,6 +136,9 @@ def answer(
     nothing = float("nan")
     answer_SBD = torch.full((len(asks), len(block), rows.dim), nothing, device=rows.device)
     raw_BD: Tensor | None = None
+    if isinstance(predictor, WindowPredictor):
+        answer_SBD[0] = predictor.predict_windows(block)
+        return answer_SBD, None
     length_B = handed(block, predictor.reach)
     furthest = max(ask.offset for ask in asks)
     for length in np.unique(length_B):

@@ -4,14 +4,16 @@ Legend: P predictors, S asks, W windows, B windows of a block, N chunks, D width
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from segue.alignment.compare import Corpus, Measured, compare
 from segue.alignment.forwards import Chance, answer, asks_of, shuffled_orders
-from segue.models.predictor import Predictor
+from segue.alignment.rollouts import Reencoder
+from segue.alignment.secondary import measure_secondary
+from segue.models.predictor import Predictor, RawPredictor
 from segue.progress import Progress, silent
 from segue.windows import Windows
 from segue.windows.rows import Rows
@@ -45,11 +47,13 @@ def measure(
     device: str = "cpu",
     only_whole: bool = False,
     seed: int = 0,
+    reencoder: Reencoder | None = None,
     progress: Progress = silent,
 ) -> Measured:
     """Everything 5CAT takes a mean of, for all predictors (axis P in their order); the first one is the judged one.
 
-    only_whole   tests A and B alone, without the pool `corpus` (mini-5CAT)
+    only_whole   tests A and B alone, without the pool `corpus` and all that is measured on a sample (mini-5CAT)
+    reencoder    what turns predictions into text and text into vectors, for the re-encoded rollout
     Raises ValueError when a predictor is not of the windows' width, context and horizon.
     """
     windows = part.windows
@@ -75,7 +79,17 @@ def measure(
             raw_PBD = torch.stack([answer_SBD[0] if raw_BD is None else raw_BD for answer_SBD, raw_BD in answers])
             blocks.append(compare(answer_PSBD, raw_PBD, asks, block, rows, judged_reach, corpus))
     progress(f"5CAT on {part.name}", len(windows), len(windows), "windows")
-    return Measured.joined(blocks)
+    measured = Measured.joined(blocks)
+    tells_raw_P = [isinstance(p, RawPredictor) for p in predictors.values()]
+    measured = replace(measured, l2_raw_PW=np.where(np.array(tells_raw_P)[:, None], measured.l2_raw_PW, np.nan))
+    if corpus is None:
+        return measured
+    return replace(
+        measured,
+        secondary=measure_secondary(
+            predictors, windows, corpus, rows, seed=seed, reencoder=reencoder, progress=progress
+        ),
+    )
 
 
 def other_document_rows(part: Part, generator: torch.Generator) -> np.ndarray | None:

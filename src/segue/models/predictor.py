@@ -3,9 +3,12 @@
 Models, controls, steered models, files of predictions and remote endpoints implement it.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from segue.windows import Windows
 
 
 class Predictor(Protocol):
@@ -37,4 +40,16 @@ class RawPredictor(Protocol):
 
     def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
         """Unit predictions and raw outputs of one forward: (B, C, D) → (B, D), (B, D)"""
+        ...
+
+
+@runtime_checkable
+class WindowPredictor(Protocol):
+    """A predictor that answers known windows and nothing else, as a file of predictions does.
+
+    It is asked by window, never through `predict`: what changes the context or feeds predictions back is not computed.
+    """
+
+    def predict_windows(self, windows: "Windows") -> Tensor:
+        """Unit predictions for the whole contexts of windows it knows: → (B, D)"""
         ...
