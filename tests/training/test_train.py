@@ -16,7 +16,7 @@ from segue.errors import InputError
 from segue.models import load_model
 from segue.recipe import resolve, shipped
 from segue.training import DivergedError, checkpoint, open_data, open_run, train
-from segue.training.precision import chosen
+from segue.models.precision import chosen
 from segue.training.validate import METRICS
 from segue.windows import load_split, split_by_fractions, windows_of
 from segue.windows.batches import gather

@@ -12,6 +12,7 @@ from torch import Tensor, nn, no_grad
 
 from segue.errors import InputError
 from segue.geometry import normalise
+from segue.models.precision import autocast
 from segue.vectors import Space
 
 
@@ -50,6 +51,7 @@ class LatentModel(nn.Module):
         self.name = name or self.family
         self.dim = space.dim
         self.reach: int | None = context
+        self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
 
     @property
     def parameter_count(self) -> int:
@@ -70,7 +72,7 @@ class LatentModel(nn.Module):
                 f"{self.name}: found a context of shape {tuple(context_BCD.shape)}, (batch, chunks, {self.dim}) is "
                 f"wanted. Embed the text with `segue embed --encoder {self.space.encoder}`."
             )
-        with evaluating(self), no_grad():
+        with evaluating(self), no_grad(), autocast(self.precision, context_BCD.device):
             raw_BD = self(context_BCD).float()
         return normalise(raw_BD), raw_BD
 

@@ -9,7 +9,7 @@ from segue.progress import Progress, silent
 from segue.training import checkpoint
 from segue.training.data import Data
 from segue.training.log import Entry, RunLog
-from segue.training.precision import autocast
+from segue.models.precision import autocast
 from segue.training.state import State, new_state
 from segue.training.validate import validate
 from segue.windows.batches import batches

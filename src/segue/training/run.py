@@ -16,7 +16,7 @@ from segue.artifacts import hash_json, is_finished, make_folder, read_json, writ
 from segue.errors import InputError
 from segue.training import checkpoint
 from segue.training.log import read_history
-from segue.training.precision import chosen
+from segue.models.precision import chosen
 from segue.training.state import State
 from segue.vectors import Space, Store, require_same_space
 from segue.windows import Split, save_split
