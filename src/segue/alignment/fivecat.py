@@ -1,15 +1,20 @@
 """5CAT, the five causal alignment tests: measure, summarise, judge, and say it in one JSON value (DESIGN)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from segue.alignment.certification import Fact, facts_of
 from segue.alignment.compare import Measured
 from segue.alignment.figures import Figures, figures
-from segue.alignment.gates import Evidence, all_passed, judge, load_profiles
+from segue.alignment.gates import Evidence, all_passed, judge
+from segue.alignment.legacy import with_legacy
 from segue.alignment.measure import Part, measure
-from segue.errors import InputError, nearest
+from segue.alignment.profiles import Profiles, choose_profiles
+from segue.alignment.rollouts import Reencoder
+from segue.errors import InputError
 from segue.models.controls import ATTAINABLE, know_answers
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
@@ -25,6 +30,11 @@ LIFTS = {
     "mrr_future": ("retrieval", "future", "mrr"),
     "direction": ("direction",),
     "rollout_mrr": ("rollout", "mrr"),
+    "snapped_mrr": ("rollout", "snapped", "mrr"),
+    "contrastive": ("contrastive", "paper"),
+    "kendall_tau": ("ordering", "kendall_tau"),
+    "perfect_match": ("ordering", "perfect_match"),
+    "binary": ("ordering", "binary"),
 }
 
 
@@ -53,22 +63,16 @@ def controls_for(
     return {**fitted, **know_answers(windows, Rows(windows.store, device), mean_D, seed)}
 
 
-def require_profile(name: str) -> None:
-    """Raises InputError, with the nearest known one, for an unknown profile."""
-    profiles = load_profiles()
-    if name not in profiles:
-        raise InputError(f"--profile: found {name!r}. {nearest(name, profiles)}")
-
-
 def five_cat(
     judged: Mapping[str, Predictor],
     parts: Mapping[str, Part],
     fitted: Mapping[str, Predictor],
     every_window: Mapping[str, Windows],
     *,
-    profile: str = "skill",
+    profile: str | Profiles = "skill",
     device: str = "cpu",
     seed: int = 0,
+    reencoder: Reencoder | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """The full 5CAT of one predictor beside all controls.
@@ -77,30 +81,35 @@ def five_cat(
     parts          `VAL` and, where there is one, `OOD` (`part_of`)
     fitted         the attainable controls (`segue.models.fitting.fit_controls`)
     every_window   all windows of each part, for the controls that know the answers
-    profile        whose verdict counts; every shipped profile is judged and reported
+    profile        whose verdict counts; the others of `choose_profiles` are judged and reported beside it
+    reencoder      a decoder and an encoder, for the rollout through text
     → the value of `5cat.json` without its `data`, which the caller knows. Raises InputError for an unknown profile.
     """
-    profiles = load_profiles()
-    require_profile(profile)
+    profiles = choose_profiles(profile) if isinstance(profile, str) else profile
     predictor = judged["VAL"]
+    everyone: dict[str, dict[str, Predictor]] = {}
     figures_of: dict[str, Figures] = {}
     controls: dict[str, dict[str, Figures]] = {}
+    facts: dict[str, list[Fact]] = {}
     for name, part in parts.items():
-        everyone = {"": judged[name], **controls_for(fitted, every_window[name], device, seed)}
-        measured = measure(everyone, part, device=device, seed=seed, progress=progress)
-        found = summarise(list(everyone), measured, part.windows, predictor.reach, seed)
+        everyone[name] = {"": judged[name], **controls_for(fitted, every_window[name], device, seed)}
+        measured = measure(everyone[name], part, device=device, seed=seed, reencoder=reencoder, progress=progress)
+        found = summarise(list(everyone[name]), measured, part.windows, predictor.reach, seed)
+        facts[name] = facts_of(found, everyone[name], part, predictor.reach)
         figures_of[name] = found.pop("")
         for control, its in found.items():
             controls.setdefault(control, {})[name] = its
+    if profiles.needs_legacy:  # after all else: what `random` draws there must not change its other figures
+        for name, part in parts.items():
+            figures_of[name] = with_legacy(figures_of[name], judged[name], part, device)
+            for control, of_part in controls.items():
+                of_part[name] = with_legacy(of_part[name], everyone[name][control], part, device)
     evidence = Evidence(figures_of, controls, predictor.facets, predictor.horizon)
-    outcomes = {name: judge(rules, evidence) for name, rules in profiles.items()}
-    verdicts = {
-        name: {"passed": all_passed(gates), "gates": {gate: vars(outcome) for gate, outcome in gates.items()}}
-        for name, gates in outcomes.items()
-    }
+    verdicts = _verdicts(evidence, profiles)
     return {
-        "profile": profile,
-        **verdicts[profile],
+        "profile": profiles.chosen,
+        "passed": verdicts[profiles.chosen]["passed"],
+        "gates": verdicts[profiles.chosen]["gates"],
         "profiles": verdicts,
         "predictor": {
             "name": predictor.name,
@@ -112,12 +121,40 @@ def five_cat(
         },
         "splits": {part: figures_of[part].to_json() if part in figures_of else None for part in ("VAL", "OOD")},
         "controls": {
-            name: {"attainable": name in ATTAINABLE, **{part: its[part].to_json() for part in its}}
+            name: {
+                "attainable": name in ATTAINABLE,
+                # What each gate says of a control, asked of the facets that the judged predictor claims.
+                "gates": _passes(replace(evidence, judged=its), profiles),
+                **{part: its[part].to_json() for part in its},
+            }
             for name, its in controls.items()
         },
         "lifts": {part: _lifts(evidence, part) for part in figures_of},
         "generalisation": {"cos": evidence.cos_gap().to_json()},
-        "certified": None,
+        # The controls' figures on this very data, against arithmetic that shares no code with the harness.
+        "certified": all(fact.holds for its in facts.values() for fact in its),
+        "certification": {part: [fact.to_json() for fact in its] for part, its in facts.items()},
+    }
+
+
+def _verdicts(evidence: Evidence, profiles: Profiles) -> dict[str, Any]:
+    """Every profile's outcome, with what it is about and what its gates ask: a result explains itself."""
+    verdicts: dict[str, Any] = {}
+    for name, profile in profiles.rules.items():
+        gates = judge(profile, evidence)
+        verdicts[name] = {
+            "passed": all_passed(gates),
+            "about": profile["about"],
+            "gates": {gate: {**vars(gates[gate]), "asks": profile["gates"].get(gate, [])} for gate in gates},
+        }
+    return verdicts
+
+
+def _passes(evidence: Evidence, profiles: Profiles) -> dict[str, dict[str, bool | None]]:
+    """Profile → gate → whether it passes."""
+    return {
+        name: {gate: outcome.passed for gate, outcome in judge(profile, evidence).items()}
+        for name, profile in profiles.rules.items()
     }
 
 

@@ -1,18 +1,16 @@
-"""Judge figures by a profile: conditions are data (`profiles.yaml`), this file knows how to ask each kind."""
+"""Judge figures by a profile: conditions are data (`profiles.py`), this file knows how to ask each kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import yaml
 
 from segue.alignment.figures import Figures, Path
+from segue.alignment.profiles import GATES, PARTS, Profile
 from segue.models.controls import ATTAINABLE
 from segue.statistics import Result, result_of
 
-GATES = ("A", "B", "C", "D", "E")
 COS = ("cos",)
 # Differences below this are rounding: float32 sums in another order move a cosine by about 1e-7, all one way.
 RESOLUTION = 1e-6
@@ -58,16 +56,10 @@ class Evidence:
         return result_of(np.abs(self.judged["VAL"].draws[COS] - self.judged["OOD"].draws[COS]))
 
 
-def load_profiles() -> dict[str, dict[str, Any]]:
-    """The shipped profiles by name."""
-    text = files("segue.alignment").joinpath("profiles.yaml").read_text()
-    profiles: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return profiles
-
-
-def judge(profile: Mapping[str, Any], evidence: Evidence) -> dict[str, Gate]:
+def judge(profile: Profile, evidence: Evidence) -> dict[str, Gate]:
     """Every gate of a profile. A gate passes when all its judged conditions pass on every part there is."""
-    return {name: _gate(profile["gates"][name], evidence) for name in GATES}
+    nothing = Gate(None, "Not judged: the profile asks nothing here.")
+    return {name: _gate(profile["gates"][name], evidence) if name in profile["gates"] else nothing for name in GATES}
 
 
 def all_passed(gates: Mapping[str, Gate]) -> bool:
@@ -101,12 +93,16 @@ def _condition(condition: dict[str, Any], evidence: Evidence) -> list[Gate]:
         return [_at_most("OOD", "|cos VAL − cos OOD|", evidence.cos_gap(), condition["at_most"]["OOD"])]
     if "keeps" in condition:
         return [_keeps(condition, path, evidence)]
+    if "changes_at_most" in condition:
+        return [_changes(condition, path, evidence)]
     outcomes = []
     for part, figures in evidence.judged.items():
         found = figures.result(path)
-        name = _spoken(metric)
+        name = spoken(metric)
+        if part not in condition.get("at_least", condition.get("at_most", PARTS)):
+            continue
         if found.value is None:
-            outcomes.append(Gate(None, f"{part}: {name} could not be computed from this input."))
+            outcomes.append(_missing(condition, f"{part}: {name}"))
         elif "at_least" in condition:
             outcomes.append(_at_least(part, name, found, condition["at_least"][part]))
         elif "at_most" in condition:
@@ -120,7 +116,13 @@ def _condition(condition: dict[str, Any], evidence: Evidence) -> list[Gate]:
     return outcomes
 
 
-def _spoken(metric: str) -> str:
+def _missing(condition: dict[str, Any], name: str) -> Gate:
+    """What was not computed is not judged, but where the profile says that it fails (`legacy`)."""
+    fails = condition.get("missing") == "fails"
+    return Gate(False if fails else None, f"{name} could not be computed from this input.")
+
+
+def spoken(metric: str) -> str:
     """A metric's path as a reader says it."""
     words = {
         "retrieval.future.mrr": "MRR (pool future)",
@@ -130,6 +132,16 @@ def _spoken(metric: str) -> str:
         "ablations_mrr.shuffle": "change of MRR when the context is shuffled",
         "rollout.mean": "cos over the rollout",
         "rollout.mrr": "MRR over rollout steps 2 to 5",
+        "generalisation.cos": "|cos VAL − cos OOD|",
+        "legacy.A.k=1": "cos to the chunk after the target",
+        "legacy.A.margin(+1)": "margin(+1), offsets counted from the target",
+        "legacy.B.R@1": "R@1 (whole document)",
+        "legacy.B.R@5": "R@5 (whole document)",
+        "legacy.B.MRR": "MRR (whole document)",
+        "legacy.C.shuffled": "change of cos when the context is shuffled",
+        "legacy.D.avg_cos@H=5": "cos over the rollout, each step one chunk late",
+        "legacy.E.low_mean": "cos for coherence below .45",
+        "legacy.E.normal_mean": "cos for coherence .45 to .55",
     }
     return words.get(metric, metric)
 
@@ -194,18 +206,31 @@ def _above(part: str, name: str, path: Path, over: str, evidence: Evidence) -> G
     )
 
 
+def _changes(condition: dict[str, Any], path: Path, evidence: Evidence) -> Gate:
+    """A metric is on OOD what it is on VAL."""
+    if not set(PARTS) <= set(evidence.judged):
+        return Gate(None, "Not judged: there is no OOD part.")
+    name, found = spoken(condition["metric"]), {part: evidence.judged[part].result(path).value for part in PARTS}
+    lacking = next((part for part, value in found.items() if value is None), None)
+    if found["VAL"] is None or found["OOD"] is None:
+        return _missing(condition, f"{lacking}: {name}")
+    gap = abs(found["VAL"] - found["OOD"])
+    wanted = condition["changes_at_most"]
+    return Gate(gap <= wanted, f"{name}: VAL and OOD {_number(gap)} apart, wanted at most {_number(wanted)}.")
+
+
 def _keeps(condition: dict[str, Any], path: Path, evidence: Evidence) -> Gate:
     """The lift seen on VAL is still there on OOD (SPEC §3 E)."""
     if not {"VAL", "OOD"} <= set(evidence.judged):
         return Gate(None, "Not judged: there is no OOD part.")
     if not all(path in evidence.judged[part] for part in ("VAL", "OOD")):
-        return Gate(None, f"{_spoken(condition['metric'])} could not be computed from this input.")
+        return Gate(None, f"{spoken(condition['metric'])} could not be computed from this input.")
     (_, on_val), (control, on_ood) = (evidence.lift(path, part, condition["above"]) for part in ("VAL", "OOD"))
     assert on_val.value is not None and on_ood.value is not None
     clear = on_ood.low is not None and on_ood.low > RESOLUTION
     passed = clear and on_ood.value >= condition["keeps"] * on_val.value
     return Gate(
         passed,
-        f"Lift of {_spoken(condition['metric'])} on OOD {_signed(on_ood.value)} {_interval(on_ood)} over {control}, "
+        f"Lift of {spoken(condition['metric'])} on OOD {_signed(on_ood.value)} {_interval(on_ood)} over {control}, "
         f"on VAL {_signed(on_val.value)}; wanted clear above 0 and at least {condition['keeps']:g} of VAL's.",
     )

@@ -12,11 +12,26 @@ from rich.text import Text
 from segue.artifacts import is_finished, read_manifest, write_json
 from segue.cli.console import progress, show
 from segue.cli.options import Device, Json, Seed, Threads, pick_device
+from segue.cli.predictor import (
+    Context,
+    Facets,
+    Horizon,
+    Reads,
+    Timeout,
+    claims_of,
+    is_outside,
+    load_outside,
+    load_predictor,
+    refuse_claims,
+)
 from segue.cli.split import chosen_split
 from segue.errors import InputError
 
 if TYPE_CHECKING:
+    from segue.alignment.explain import Section
+    from segue.models.outside import PredictionFile
     from segue.models.predictor import Predictor
+    from segue.vectors import Store
 
 MARK = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[dim]not judged[/]"}
 # Headers broken so that the table fits 80 columns with every figure whole.
@@ -33,12 +48,29 @@ COLUMNS = {
 
 
 def fivecat(
-    predictor: Annotated[str, typer.Argument(metavar="PREDICTOR", help="A run, a model folder, a control's name.")],
+    predictor: Annotated[
+        str,
+        typer.Argument(
+            metavar="PREDICTOR",
+            help="A run, a model folder, a control's name, a file.npy of predictions in the order of `segue windows`, "
+            "or the URL of a server.",
+        ),
+    ],
     data: Annotated[Path | None, typer.Option(help="The store; default: the one the run was trained on.")] = None,
     ood: Annotated[Path | None, typer.Option(help="A store all of whose documents are OOD.")] = None,
     split: Annotated[Path | None, typer.Option(help="A split file; default: the run's, else 80/10/10.")] = None,
-    profile: Annotated[str, typer.Option(help="Whose verdict is the exit status: skill, original.")] = "skill",
+    profile: Annotated[
+        str, typer.Option(help="Whose verdict is the exit status: skill, original, legacy, or your own FILE.yaml.")
+    ] = "skill",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say in words what each gate asks and who passes it on this data.")
+    ] = False,
     samples: Annotated[int, typer.Option(help="Windows judged on each part, drawn over all documents.")] = 5000,
+    context: Context = None,
+    horizon: Horizon = None,
+    facets: Facets = None,
+    reads: Reads = None,
+    timeout: Timeout = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -50,28 +82,36 @@ def fivecat(
     kept in the run, as RUN/5cat.json.
     """
     from segue.alignment.evaluate import evaluate
+    from segue.alignment.explain import explain as explained
+    from segue.alignment.profiles import choose_profiles
     from segue.vectors import Store, require_same_space
 
     chosen_device = pick_device(device, threads)
-    loaded = load_predictor(predictor, chosen_device)
-    run = Path(predictor)
-    own = not isinstance(loaded, str) and is_finished(run) and read_run(run) is not None
-    if own and data is None:
-        data, ood = run_stores(run)
-    if own and split is None and data == run_stores(run)[0]:
-        split = run / "split.json"
-    if data is None:
-        raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
-    store = Store(data)
-    if not isinstance(loaded, str):
-        require_same_space(loaded.space, store.space, predictor, str(data))  # type: ignore[attr-defined]
+    profiles = choose_profiles(profile, with_legacy=explain)
+    run, own = Path(predictor), False
+    judged: Predictor | PredictionFile | str
+    if is_outside(predictor):
+        claims = claims_of(predictor, context, horizon, facets, reads)
+        store = _store(predictor, data)
+        judged = load_outside(predictor, store, claims, timeout)
+    else:
+        refuse_claims(predictor, context=context, horizon=horizon, facets=facets, reads=reads, timeout=timeout)
+        judged = load_predictor(predictor, chosen_device)
+        own = not isinstance(judged, str) and is_finished(run) and read_run(run) is not None
+        if own and data is None:
+            data, ood = run_stores(run)
+        if own and split is None and data == run_stores(run)[0]:
+            split = run / "split.json"
+        store = _store(predictor, data)
+        if not isinstance(judged, str):
+            require_same_space(judged.space, store.space, predictor, str(data))  # type: ignore[attr-defined]
     with progress() as report:
         result = evaluate(
-            loaded,
+            judged,
             store,
             chosen_split(store, split),
             ood=Store(ood) if ood else None,
-            profile=profile,
+            profile=profiles,
             samples=samples,
             device=chosen_device,
             seed=seed,
@@ -79,16 +119,20 @@ def fivecat(
         )
     if own and same_data(run, result):
         write_json(run / "5cat.json", result)
-    show(table_of(result), result, json)
+    sections = explained(result) if explain else []
+    if explain:
+        result["explanation"] = [section.to_json() for section in sections]
+    show(Group(table_of(result), *map(_section, sections)), result, json)
     if not result["passed"]:
         raise typer.Exit(1)
 
 
-def load_predictor(name: str, device: str) -> "Predictor | str":
-    """A model from a folder, or the name itself where there is no such path: a control's. Raises InputError."""
-    from segue.models import load_model
+def _store(predictor: str, data: Path | None) -> "Store":
+    from segue.vectors import Store
 
-    return load_model(name, device) if Path(name).exists() else name
+    if data is None:
+        raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
+    return Store(data)
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -161,3 +205,17 @@ def table_of(result: dict[str, Any]) -> RenderableType:
         parts.append(table)
     parts += [Text(f"note: {warning}", style="yellow") for warning in result["data"]["warnings"]]
     return Group(*parts)
+
+
+def _section(section: "Section") -> RenderableType:
+    """A part of the explanation: its title, its paragraphs, its table."""
+    said: list[RenderableType] = [Text(section.title, style="bold")]
+    said += [Text(paragraph) for paragraph in section.paragraphs]
+    if section.rows:
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+        for column in section.header:
+            table.add_column(column, justify="right" if column not in ("", "gate") else "left")
+        for row in section.rows:
+            table.add_row(*row)
+        said.append(table)
+    return Group(*said, Text())
