@@ -24,7 +24,10 @@ class Rows:
     def __init__(self, store: "Store", device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.dim = store.dim
-        self._vectors_ND = torch.from_numpy(store.vectors_ND)
+        vectors_ND = store.vectors_ND
+        # torch has no negative strides: a reversed view (`Reversed`) is read from its far end.
+        self._edge = len(vectors_ND) - 1 if vectors_ND.strides[0] < 0 else None
+        self._vectors_ND = torch.from_numpy(vectors_ND if self._edge is None else vectors_ND[::-1])
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if self._vectors_ND.nbytes <= DEVICE_SHARE * free:
@@ -32,6 +35,8 @@ class Rows:
 
     def __call__(self, index: np.ndarray | torch.Tensor) -> torch.Tensor:
         index = torch.as_tensor(index, device=self._vectors_ND.device)
+        if self._edge is not None:
+            index = self._edge - index
         gathered = self._vectors_ND.index_select(0, index.reshape(-1))
         # Lengths in float64: a row must come out the same, bit for bit, in whatever batch it is gathered, or the
         # oracle would not recognise a context it has seen. Before the move: Apple's GPUs have no float64.
