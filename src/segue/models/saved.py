@@ -20,6 +20,7 @@ from segue.artifacts import MANIFEST, hash_file, make_folder, read_manifest, wri
 from segue.errors import InputError, nearest
 from segue.models.families import build_model, family_named
 from segue.models.network import LatentModel
+from segue.models.steered import BASE, Steered
 from segue.vectors import Space
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.yaml"
@@ -104,6 +105,7 @@ def _load_network(folder: Path, description: dict[str, Any]) -> LatentModel:
 # What a model.yaml's `kind` says and who reads it: another kind of saved predictor is a function and a line.
 KINDS: dict[str, Callable[[Path, dict[str, Any]], LatentModel]] = {
     "network": _load_network,
+    "steered": lambda folder, its: Steered(load_model(folder / BASE), its["beta"], its["name"]),
 }
 
 

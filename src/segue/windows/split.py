@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,10 +111,15 @@ def split_by_ranges(store: "Store", *, train: str, val: str, ood: str = "") -> S
     return _check(Split(parts[0], parts[1], parts[2], how), str(store.path))
 
 
+def split_json(split: Split, store: "Store") -> dict[str, Any]:
+    """What a split file holds."""
+    body = {part: list(getattr(split, part)) for part in PARTS}
+    return {"kind": "split", "how": split.how, "store": store.hash, "hash": split.hash, **body}
+
+
 def save_split(split: Split, path: str | Path, store: "Store") -> None:
     """Write a split file, whole or not at all."""
-    body = {part: list(getattr(split, part)) for part in PARTS}
-    write_json(path, {"kind": "split", "how": split.how, "store": store.hash, "hash": split.hash, **body})
+    write_json(path, split_json(split, store))
 
 
 def load_split(path: str | Path) -> Split:
