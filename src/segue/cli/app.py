@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import check, demo, embed, fivecat, import_, recipe, report, split, store, train
+from segue.cli import arrow, check, demo, embed, fivecat, frontier, import_, recipe, report, split, steer, store, train
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -24,10 +24,13 @@ app.command("embed")(embed.embed)
 app.command("import")(import_.import_vectors)
 app.add_typer(store.app, name="store")
 app.command("check")(check.check)
+app.command("arrow")(arrow.arrow)
 app.command("split")(split.split)
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.command("5cat")(fivecat.fivecat)
+app.command("frontier")(frontier.frontier)
+app.command("steer")(steer.steer)
 app.command("report")(report.report)
 
 

@@ -85,13 +85,19 @@ def train(
 
 
 def _test(run: Path, store: "Store", parts: "Split", ood: "Store | None", device: str, samples: int) -> None:
-    """The full 5CAT of the run's best epoch, kept in the run."""
+    """The full 5CAT of the run's best epoch and its frontier, kept in the run."""
     from segue.alignment.evaluate import evaluate
+    from segue.alignment.frontier import frontier_beside
+    from segue.alignment.held_out import held_out
     from segue.artifacts import write_json
     from segue.models import load_model
 
+    model = load_model(run, device)
     with progress() as bars:
-        found = evaluate(load_model(run, device), store, parts, ood=ood, samples=samples, device=device, progress=bars)
+        found = evaluate(model, store, parts, ood=ood, samples=samples, device=device, progress=bars)
+        held = held_out(store, parts, model.context, model.horizon, ood=ood, samples=samples)
+        curve = frontier_beside(model, held, found, device=device, progress=bars)
+    write_json(run / "frontier.json", curve)
     write_json(run / "5cat.json", found)
 
 

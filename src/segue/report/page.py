@@ -7,17 +7,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from segue.artifacts import make_folder, write_text
-from segue.report import curves, figures, lineage, tables
+from segue.artifacts import make_folder, read_json, write_text
+from segue.report import curves, figures, frontier, lineage, tables
 from segue.report.names import GATES, GLOSSARY, POOLS
 from segue.report.numerals import with_interval
 from segue.report.run import Run, read_run
 from segue.report.verdict import verdict
 
 REPORT = "report.html"
+FRONTIER = "frontier.json"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the report, with the page's style and script."""
     environment = Environment(
         loader=PackageLoader("segue.report"),
         autoescape=True,
@@ -30,6 +32,11 @@ def _environment() -> Environment:
         source = files("segue.report").joinpath("templates", name).read_text(encoding="utf-8")
         environment.globals[name.replace(".", "_")] = Markup(source)
     return environment
+
+
+def _frontier(run: Run) -> dict[str, Any] | None:
+    path = run.folder / FRONTIER
+    return read_json(path) if path.is_file() else None
 
 
 def _contents(run: Run) -> dict[str, Any]:
@@ -58,6 +65,7 @@ def _contents(run: Run) -> dict[str, Any]:
             "table": tables.generalisation(run),
             "gap": figures.gap(run),
         },
+        "frontier": frontier.section(_frontier(run)),
         "curves": {
             "panels": curves.training_curves(run),
             "events": curves.events(run),
@@ -75,7 +83,7 @@ def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:
     Raises InputError when the run is missing, unfinished or has no `5cat.json`, or the page cannot be written.
     """
     run = read_run(run_folder)
-    page = _environment().get_template("report.html.j2").render(_contents(run))
+    page = environment().get_template("report.html.j2").render(_contents(run))
     path = Path(out) if out is not None else run.folder / REPORT
     make_folder(path.parent)
     write_text(path, page)

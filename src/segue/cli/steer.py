@@ -1,0 +1,119 @@
+"""`segue steer`: move a model along its frontier to a wanted margin_last."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from segue.cli.console import progress, show
+from segue.cli.frontier import COLUMNS, Data, Ood, Samples, SplitFile, data_of, number, require_fit, with_interval
+from segue.cli.options import Device, Json, Seed, Threads, pick_device
+from segue.cli.split import chosen_split
+from segue.errors import InputError
+
+log = logging.getLogger(__name__)
+
+STEER, SPLIT = "steer.json", "split.json"
+
+
+def steer(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a model folder.")],
+    margin: Annotated[float, typer.Option(help="The margin_last wanted on VAL.")],
+    out: Annotated[Path, typer.Option(metavar="RUN2", help="The folder of the steered model.")],
+    data: Data = None,
+    ood: Ood = None,
+    split: SplitFile = None,
+    samples: Samples = 5000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = None,
+) -> None:
+    """Take β of the last chunk off a model's raw output: p ∝ r − β·x_t. β is fitted on VAL, judged on OOD.
+
+    RUN2 loads like any model: `segue 5cat RUN2 --data STORE --split RUN2/split.json`.
+    """
+    from segue.alignment.held_out import held_out
+    from segue.alignment.steer import bought, doubts, fit_beta
+    from segue.artifacts import read_json
+    from segue.models import load_model
+    from segue.models.saved import model_folder
+    from segue.models.steered import Steered, require_room, save_steered
+    from segue.windows.split import split_json
+
+    where = pick_device(device, threads)
+    base = load_model(run, where)
+    if isinstance(base, Steered):
+        raise InputError(f"{run}: is steered already (β {base.beta:.3f}). Steer the model it was made from.")
+    require_room(out, (STEER, SPLIT))
+    store, ood_store, split_file = data_of(run, data, ood, split)
+    require_fit({str(run): base}, store)
+    parts = chosen_split(store, split_file)
+    held = held_out(store, parts, base.context, base.horizon, ood=ood_store, samples=samples, seed=seed)
+    fit = fit_beta(base, held.parts["VAL"].windows, margin, where)
+    with progress() as bars:
+        told = bought(base, fit.beta, held.parts, device=where, seed=seed, progress=bars)
+    said = doubts(recipe_of(run))
+    for doubt in said:
+        log.warning("%s: %s; steering it may leave the frontier.", run, doubt)
+    result = {
+        "run": str(run),
+        "out": str(out),
+        "margin": margin,
+        "beta": fit.beta,
+        "fitted_on": "VAL",
+        "attainable": {"low": fit.low, "high": fit.high},
+        "doubts": said,
+        "splits": told,
+        "data": held.data,
+    }
+    source = model_folder(run)
+    save_steered(
+        Steered(base, fit.beta),
+        source,
+        out,
+        "segue steer",
+        {STEER: result, SPLIT: split_json(parts, store)},
+        base={"folder": str(source), "manifest": read_json(source / "manifest.json")},
+        beta=fit.beta,
+        data={"store": str(store.path), "hash": store.hash},
+        split={"how": parts.how, "hash": parts.hash},
+        **({"ood": {"store": str(ood_store.path), "hash": ood_store.hash}} if ood_store else {}),
+    )
+    show(_tables(result), result, json)
+
+
+def recipe_of(run: Path) -> dict[str, Any] | None:
+    """The resolved recipe that lies in a run, as a map; None for a model folder without one."""
+    import yaml
+
+    for folder in (run, run.parent.parent):  # RUN, or RUN/epochs/003
+        if (folder / "recipe.yaml").is_file():
+            found = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+    return None
+
+
+def _tables(result: dict[str, Any]) -> RenderableType:
+    low, high = result["attainable"]["low"], result["attainable"]["high"]
+    head = Text(
+        f"{result['out']}: β {result['beta']:.4f}, fitted on VAL for margin_last {result['margin']:+.3f} "
+        f"(attainable {low:+.3f} … {high:+.3f})"
+    )
+    parts: list[RenderableType] = [head]
+    for part, its in result["splits"].items():
+        data = result["data"]
+        title = f"{part}: {data['windows'][part]:,} windows of {data['documents'][part]:,} documents"
+        table = Table(title=title, title_justify="left")
+        for column in ("", "before", "after", "change, paired"):
+            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for label, metric in COLUMNS.items():
+            values = [number(its[when][metric]) for when in ("before", "after")]
+            table.add_row(label, *values, with_interval(its["change"][metric]))
+        parts.append(table)
+    parts += [Text(f"note: {warning}", style="yellow") for warning in result["data"]["warnings"]]
+    return Group(*parts)
