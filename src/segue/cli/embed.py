@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from segue.cli.check import Strict, warn_of_data
 from segue.cli.console import progress, show
 from segue.cli.options import Device, Json, Threads, pick_device
 
@@ -51,6 +52,7 @@ def embed(
     max_tokens: Annotated[int | None, typer.Option(help="Tokens read of a chunk; default: the encoder's own.")] = None,
     device: Device = "auto",
     threads: Threads = None,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Turn text into a store of vectors. Run the same command again to go on after an interruption."""
@@ -78,3 +80,4 @@ def embed(
     for name, count in manifest["counts"].items():
         table.add_row(name.replace("_", " "), f"{count:,}")
     show(table, manifest, json)
+    warn_of_data(store, strict=strict)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from segue.cli.check import Strict, warn_of_data
 from segue.cli.console import progress, show
 from segue.cli.embed import Chunk, IdField, Language, MinChars, Out, TextField, TitleField, WordsN
 from segue.cli.options import Json
@@ -37,6 +38,7 @@ def import_vectors(
     id_field: IdField = None,
     title_field: TitleField = None,
     text_field: TextField = None,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Turn your own vectors, in document order, into a store."""
@@ -58,3 +60,4 @@ def import_vectors(
     for name, count in manifest["counts"].items():
         table.add_row(name.replace("_", " "), f"{count:,}")
     show(table, manifest, json)
+    warn_of_data(store, strict=strict)

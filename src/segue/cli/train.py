@@ -1,6 +1,7 @@
 """`segue train`: from a recipe and a store to a run."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from segue.cli.check import Strict, warn_of_data
 from segue.cli.console import err, progress, show
 from segue.cli.options import Device, Json, Threads, pick_device
 from segue.cli.recipe import RecipeName, Sets
@@ -43,6 +45,7 @@ def train(
     samples: Samples = 5000,
     device: Device = "auto",
     threads: Threads = None,
+    strict: Strict = False,
     json: Json = None,
 ) -> None:
     """Train a model, test its best epoch by the full 5CAT, write the report.
@@ -63,10 +66,15 @@ def train(
         require_same_space(store.space, other.space, str(data), str(ood))
     parts = chosen_split(store, split)
     windows = open_data(chosen, store, parts, where)
+    data_checks = partial(warn_of_data, store, split=parts, ood=other, context=chosen.context, horizon=chosen.horizon)
+    if strict:
+        data_checks(strict=True)  # before there is a run folder
     run = open_run(out, chosen, store, parts, resume=resume)
     if is_finished(run):
         err.print(f"{run} is finished: nothing to resume", style="dim", highlight=False)
     else:
+        if not strict:
+            data_checks()
         with lock(run):
             try:
                 with progress() as bars:
