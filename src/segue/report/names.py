@@ -99,6 +99,15 @@ GLOSSARY = {
     "ablation": "Change of cos when the context is damaged. A model that uses the order of its context loses when it "
     "is shuffled.",
     "rollout": "Predictions fed back as context, five steps; each step against the chunk that stands there.",
+    "ℓ2": "Distance to the target: of the prediction, ‖p − y‖, and of the raw output, ‖r − y‖. As LCM's ℓ2.",
+    "contrastive accuracy": "Share of distractors that lie further from the prediction than the target does; half is "
+    "chance. Paper: distractors are all chunks of a batch but the target and its two neighbours. Code: those of the "
+    "batch's other documents.",
+    "ordering": "The five chunks after the context, shuffled, put in order greedily: the nearest to the prediction is "
+    "taken and appended. Kendall τ of that order (chance 0), share in perfect order (chance 1/120). Binary: is the "
+    "next chunk nearer than the one after it?",
+    "snapped, re-encoded": "Rollouts in which not the prediction is fed back but the nearest stored chunk that was not "
+    "read yet, or the vector of the text that a decoder makes of it.",
     "coherence": "Mean cosine of adjacent context chunks.",
     "interval": "95 %, from a bootstrap over documents. A lift is paired: the same windows, model minus control.",
     "best attainable control": "The strongest of the simple predictors that a user could have instead of a model. "

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segue.artifacts import make_folder, read_json, write_text
-from segue.report import curves, figures, frontier, lineage, tables
+from segue.report import curves, figures, frontier, lineage, peers, tables
 from segue.report.names import GATES, GLOSSARY, POOLS
 from segue.report.numerals import with_interval
 from segue.report.run import Run, read_run
@@ -65,6 +65,7 @@ def _contents(run: Run) -> dict[str, Any]:
             "table": tables.generalisation(run),
             "gap": figures.gap(run),
         },
+        "peers": peers.section(run),
         "frontier": frontier.section(_frontier(run)),
         "curves": {
             "panels": curves.training_curves(run),

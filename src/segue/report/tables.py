@@ -79,7 +79,7 @@ def _note(run: Run, name: str) -> str:
     return str(run.predictor.get("name") or "") if name == MODEL else CONTROLS.get(name, "")
 
 
-def _by_predictor(
+def by_predictor(
     run: Run, splits: Sequence[str], metrics: Sequence[Metric], caption: str, sortable: bool = False
 ) -> Table:
     """A line for each predictor, the same columns for each split. The widest tables, the sortable, go without notes."""
@@ -99,7 +99,7 @@ def everything(run: Run) -> list[Table]:
     """Every predictor against every metric, one table a split."""
     caption = "R@k and MRR: pool future; shuffle: change of cos; rollout: mean cos over the steps."
     return [
-        _by_predictor(run, [split], ALL_METRICS, f"{split}, {measured_on(run, split)}. {caption}", sortable=True)
+        by_predictor(run, [split], ALL_METRICS, f"{split}, {measured_on(run, split)}. {caption}", sortable=True)
         for split in run.splits
     ]
 
@@ -116,7 +116,7 @@ def retrieval(run: Run) -> dict[str, Table]:
             among = f", on average {candidates:,.1f} candidates" if candidates is not None else ""
             about.append(f"{split}: {measured_on(run, split)}{among}")
         if splits:
-            pools[pool] = _by_predictor(run, splits, metrics, f"Pool {pool}. {'; '.join(about)}.")
+            pools[pool] = by_predictor(run, splits, metrics, f"Pool {pool}. {'; '.join(about)}.")
     return pools
 
 
@@ -145,7 +145,7 @@ def offsets(run: Run) -> list[Table]:
         keys = sorted(run.metrics(MODEL, split).get("offsets") or {}, key=int)
         if keys:
             metrics = [Metric(f"offsets.{key}", number(int(key), "offset")) for key in keys]
-            tables.append(_by_predictor(run, [split], metrics, f"{split}: mean cosine s(k) by offset k"))
+            tables.append(by_predictor(run, [split], metrics, f"{split}: mean cosine s(k) by offset k"))
     return tables
 
 
@@ -157,7 +157,7 @@ def ablations(run: Run) -> list[Table]:
         for split in run.splits:
             if any(run.result(MODEL, split, metric.path).value is not None for metric in metrics):
                 caption = f"{split}: change of {what} when the context is damaged"
-                tables.append(_by_predictor(run, [split], metrics, caption))
+                tables.append(by_predictor(run, [split], metrics, caption))
     return tables
 
 
@@ -171,7 +171,7 @@ def rollouts(run: Run) -> list[Table]:
                 metrics = [Metric(f"rollout.{kind}.{i}", f"step {i + 1}") for i in range(len(steps))]
                 name = "mean" if kind == "steps" else "mean of steps 2 on"
                 metrics.append(Metric(f"rollout.{mean}", name))
-                tables.append(_by_predictor(run, [split], metrics, f"{split}: rollout, {label}"))
+                tables.append(by_predictor(run, [split], metrics, f"{split}: rollout, {label}"))
     return tables
 
 
