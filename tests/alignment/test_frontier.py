@@ -17,6 +17,7 @@ from segue.alignment.frontier import (
     require_same_windows,
 )
 from segue.alignment.held_out import held_out
+from segue.alignment.measure import BLOCK, Part
 from segue.errors import InputError
 from segue.models.controls import ATTAINABLE, UNATTAINABLE, context_mean, copy_last
 from segue.models.fitting import ridge
@@ -201,8 +202,13 @@ def world(make_store):
 
 
 def test_each_point_is_what_a_slow_formula_gives(world):
-    """cos, margin_last, future MRR and direction of normalise(r − β·x_t), window by window in float64."""
-    fitted, part, beta = world.fitted["ridge"], world.parts["OOD"], 0.4
+    """cos, margin_last, future MRR and direction of normalise(r − β·x_t), window by window in float64.
+
+    On several blocks of windows of one size: each must be forwarded anew.
+    """
+    fitted, beta = world.fitted["ridge"], 0.4
+    part = Part("train", world.every["train"], world.every["train"].documents)
+    assert len(part.windows) > 3 * BLOCK
     windows, x = part.windows, world.store.vectors_ND.astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     weights = fitted.weights_CDD.double().numpy()

@@ -96,7 +96,9 @@ def _table(result: dict[str, Any]) -> RenderableType:
     data = result["data"]
     judged = f"{data['windows']:,} windows of {data['documents']:,} VAL and OOD documents"
     title = f"{data['store']}: {judged}; MRR in the pool future"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False
+    )
     for column in ("skill", "forward", "reversed", "difference", "lost the other way"):
         table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
     for name in (result["method"], "copy_last"):
