@@ -3,8 +3,8 @@
 The figure is a share, not a hit rate: of all distractors of a batch, how many lie further from the prediction than the
 truth does. Half is chance, whatever the size of the batch, which makes it comparable across batches where R@1 is not.
 
-    paper   distractors are all chunks of the batch but the truth and its two neighbours (LCM team, Barrault et al. 2024,
-            arXiv 2412.08821, §2.4.1 "contrastive accuracy"). Most of the batch may be the same document.
+    paper   distractors are all chunks of the batch but the truth and its two neighbours (LCM team, Barrault et al.
+            2024, arXiv 2412.08821, §2.4.1 "contrastive accuracy"). Most of the batch may be the same document.
     code    distractors are the chunks of the *other documents* of the batch, as the paper's published code has it:
             easier, for the topic gives them away.
 
