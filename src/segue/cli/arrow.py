@@ -99,7 +99,7 @@ def _table(result: dict[str, Any]) -> RenderableType:
     table = Table(
         title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False
     )
-    for column in ("skill", "forward", "reversed", "difference", "lost the other way"):
+    for column in ("skill", "forward", "back", "difference", "lost the other way"):
         table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
     for name in (result["method"], "copy_last"):
         table.add_section()
@@ -107,7 +107,7 @@ def _table(result: dict[str, Any]) -> RenderableType:
             its = (result["skill"] if name == result["method"] else result["copy_last"])[metric]
             lost = with_interval(result["transfer"][metric]) if name == result["method"] else "–"
             ways = (number(its[way]) for way in ("forward", "reversed"))
-            table.add_row(f"{name}, {label}", *ways, with_interval(its["difference"]), lost)
+            table.add_row(f"{name} {label}", *ways, with_interval(its["difference"]), lost)
     said = [
         *(Text(line) for line in verdict(result)),
         *(Text(f"note: {warning}", style="yellow") for warning in data["warnings"]),
