@@ -160,3 +160,13 @@ def test_asks_are_in_the_order_of_the_axis():
     assert kinds[0] == "whole" and kinds.count("leave_one_out") == CONTEXT and kinds.count("step") == 4
     assert [ask.offset for ask in asks_of(CONTEXT, 1) if ask.kind == "step"] == [2, 3, 4, 5]
     assert [ask.offset for ask in asks_of(CONTEXT, 2) if ask.kind == "step"] == [4, 6, 8, 10]
+
+
+def test_a_window_alone_of_its_length_is_still_a_batch(gapped_store):
+    """A batch of one was once taken for a number: the context lost its first axis."""
+    windows = windows_of(gapped_store, np.arange(1), CONTEXT, 1)
+    longer = Longer(None)
+    alone = measure({"": longer}, Part("VAL", windows, np.arange(1)))
+    assert len(longer.lengths) > 5, "every window of one document has a length of its own"
+    short = measure({"": Crooked(1)}, Part("VAL", windows, np.arange(1)))
+    np.testing.assert_allclose(alone.cos_PSW[:, 0], short.cos_PSW[:, 0], atol=1e-6)

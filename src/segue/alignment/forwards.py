@@ -142,8 +142,9 @@ def answer(
     length_B = handed(block, predictor.reach)
     furthest = max(ask.offset for ask in asks)
     for length in np.unique(length_B):
-        at = torch.as_tensor(np.flatnonzero(length_B == length))
-        context_BLD = rows(block.last_W[at, None] + np.arange(1 - length, 1))
+        at_B = np.flatnonzero(length_B == length)  # NumPy would take a tensor of one number for that number
+        at = torch.as_tensor(at_B)
+        context_BLD = rows(block.last_W[at_B, None] + np.arange(1 - length, 1))
         if isinstance(predictor, RawPredictor):
             whole_BD, raw = predictor.predict_with_raw(context_BLD)
             raw_BD = torch.empty_like(answer_SBD[0]) if raw_BD is None else raw_BD
@@ -152,7 +153,7 @@ def answer(
             whole_BD = predictor.predict(context_BLD)
         answer_SBD[0, at] = whole_BD
         here = Chance(chance.order_BC[at], None if chance.other_BD is None else chance.other_BD[at])
-        far = torch.as_tensor(block.later_W[at] >= furthest)
+        far = torch.as_tensor(block.later_W[at_B] >= furthest)
         rolled_BLD, step_BD = context_BLD[far], whole_BD[far]
         for s, ask in enumerate(asks):
             if ask.kind == STEP and len(step_BD):
