@@ -44,9 +44,11 @@ def said_of_order(read: Mapping[str, PredictedWindows], parts: Mapping[str, Part
         windows = parts[part].windows.sample(LOOKED_AT, seed=0)
         target_WD = Rows(windows.store)(windows.target_rows())
         prediction_WD = predictions.predict_windows(windows)
-        own = float((prediction_WD * target_WD).sum(1).mean())
-        other = float((prediction_WD * target_WD.roll(len(windows) // 2, 0)).sum(1).mean())
-        if own - other <= ORDER_DOUBT:
+        own_W = (prediction_WD * target_WD).sum(1)
+        count, own = len(own_W), float(own_W.mean())
+        everyone = float(prediction_WD.sum(0) @ target_WD.sum(0))
+        other = (everyone - count * own) / max(1, count * (count - 1))
+        if count > 1 and own - other <= max(ORDER_DOUBT, 2 * float(own_W.std()) / count**0.5):
             said.append(
                 f"{part}: the predictions lie as close to other windows' targets (cos {other:.3f}) as to their own "
                 f"({own:.3f}). Are the rows in the order of `segue windows`?"

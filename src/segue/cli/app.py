@@ -5,7 +5,23 @@ import sys
 import typer
 from rich.text import Text
 
-from segue.cli import arrow, check, demo, embed, fivecat, frontier, import_, recipe, report, split, steer, store, train
+from segue.cli import (
+    arrow,
+    certify,
+    check,
+    demo,
+    embed,
+    fivecat,
+    frontier,
+    import_,
+    recipe,
+    report,
+    split,
+    steer,
+    store,
+    train,
+    windows,
+)
 from segue.cli.console import err, listen_to_log
 from segue.errors import InputError
 
@@ -26,9 +42,11 @@ app.add_typer(store.app, name="store")
 app.command("check")(check.check)
 app.command("arrow")(arrow.arrow)
 app.command("split")(split.split)
+app.command("windows")(windows.windows)
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.command("5cat")(fivecat.fivecat)
+app.command("certify")(certify.certify)
 app.command("frontier")(frontier.frontier)
 app.command("steer")(steer.steer)
 app.command("report")(report.report)

@@ -28,7 +28,7 @@ from segue.cli.split import chosen_split
 from segue.errors import InputError
 
 if TYPE_CHECKING:
-    from segue.alignment.explain import Section
+    from segue.alignment.explanation import Section
     from segue.models.outside import PredictionFile
     from segue.models.predictor import Predictor
     from segue.vectors import Store
@@ -82,7 +82,7 @@ def fivecat(
     kept in the run, as RUN/5cat.json.
     """
     from segue.alignment.evaluate import evaluate
-    from segue.alignment.explain import explain as explained
+    from segue.alignment.explanation import explain as explained
     from segue.alignment.profiles import choose_profiles
     from segue.vectors import Store, require_same_space
 

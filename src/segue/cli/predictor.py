@@ -1,7 +1,7 @@
 """PREDICTOR on the command line: a run, a model folder, a control's name, a file of predictions, or a URL."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -56,20 +56,18 @@ def claims_of(name: str, context: int | None, horizon: int | None, facets: str |
     """What the user says of a file or a URL. Raises InputError for what nobody can claim."""
     from segue.models.outside import Claims
 
+    is_file = name.endswith(".npy")
     length = 5 if context is None else context
-    reach: int | None
     if reads is None:  # a file cannot say what it was made from, so the most is assumed; a server is sent what we send
-        reach = None if name.endswith(".npy") else length
-    elif reads == "document":
-        reach = None
-    elif reads.isdigit():
-        reach = int(reads)
-    else:
+        reads = "document" if is_file else "context"
+    elif reads != "document" and not reads.isdigit():
         raise InputError(f"--reads: found {reads!r}, `document` or a number of chunks is wanted.")
+    elif reads.isdigit() and not is_file and int(reads) < length:
+        raise InputError(f"--reads: found {reads}, at least the context of {length} chunks is sent to a URL.")
     claimed = tuple(dict.fromkeys(facet.strip() for facet in (facets or "mean").split(",")))
-    if not name.endswith(".npy") and reach is not None and reach < length:
-        raise InputError(f"--reads: found {reach}, at least the context of {length} chunks is sent to a URL.")
-    return Claims(length, 1 if horizon is None else horizon, claimed, reach)
+    much: int | Literal["context", "document"]
+    much = int(reads) if reads.isdigit() else "document" if reads == "document" else "context"
+    return Claims(length, 1 if horizon is None else horizon, claimed, much)
 
 
 def refuse_claims(name: str, **given: object) -> None:

@@ -9,7 +9,7 @@ Legend: B batch, L chunks handed (C, or more for a predictor that reads further)
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,13 +29,19 @@ class Claims:
 
     context, horizon   C and h of the windows it predicts (SPEC §1)
     facets             what it is judged as: `mean` (its vector lies close to the target), `rank` (it orders candidates)
-    reach              how many chunks up to offset 0 it read; None: the whole document so far
+    reads              how many chunks up to offset 0 it is made from: `context` (C of them), `document` (all so far)
+                       or a number
     """
 
     context: int = 5
     horizon: int = 1
     facets: tuple[str, ...] = ("mean",)
-    reach: int | None = None
+    reads: int | Literal["context", "document"] = "context"
+
+    @property
+    def reach(self) -> int | None:
+        """`reads` as predictors say it: None is the whole document so far."""
+        return self.context if self.reads == "context" else None if self.reads == "document" else self.reads
 
     def __post_init__(self) -> None:
         """Raises InputError, naming the option, for what no predictor can claim."""
@@ -43,7 +49,7 @@ class Claims:
             if found < least:
                 raise InputError(f"--{name}: found {found}, a number from {least} is wanted.")
         if self.reach is not None and self.reach < 1:
-            raise InputError(f"--reads: found {self.reach}, `document` or a number of chunks from 1 is wanted.")
+            raise InputError(f"--reads: found {self.reads}, `document` or a number of chunks from 1 is wanted.")
         strange = [facet for facet in self.facets if facet not in FACETS]
         if strange or not self.facets:
             listed = ",".join(self.facets)
@@ -56,6 +62,8 @@ def unit_predictions(found: Any, count: int, dim: int, said_by: str) -> Tensor:
     Raises InputError, naming who said it, for another shape, NaN or infinity, and a vector of zeros.
     """
     try:
+        if found is None:  # NumPy would call it NaN
+            raise TypeError("None")
         # In float64, so that vectors that are unit already keep their bits.
         vectors_BD = (
             found.detach().cpu().double() if isinstance(found, Tensor) else torch.tensor(np.array(found, np.float64))

@@ -200,23 +200,24 @@ def _rollout_prize(result: Json, passers: list[str], attainable: list[str], part
 def _legacy(result: Json) -> Section:
     """Where the original harness's arithmetic misleads on this data; nothing where it was not measured."""
     part = PARTS[0]
-    margin = "legacy.A.margin(+1)"
-    own, late = (_value(result, name, margin, part) for name in ("oracle", "late_oracle"))
-    said = []
-    if own is not None and late is not None:
-        said.append(
-            "It counted offsets from the target, so its gate A asks for the prediction to be closest to the chunk "
-            f"after the one that was to be predicted. On {part} the exact target (oracle) has margin(+1) {_say(own)} "
-            f"there and {_passed(result, 'oracle', 'A')}; the chunk after it (late_oracle) has {_say(late)} and "
-            f"{_passed(result, 'late_oracle', 'A')}."
-        )
-        right = [_value(result, name, "margin", part) for name in ("oracle", "late_oracle")]
-        if right[0] is not None and right[1] is not None:
-            said.append(f"On right offsets the margins of the two are {_say(right[0])} and {_say(right[1])}.")
-    r1 = [_value(result, name, "legacy.B.R@1", part) for name in ("oracle", "late_oracle")]
-    late_passes = [_passes(result, "late_oracle", LEGACY, gate) for gate in ("A", "B")]
-    oracle_passes = [_passes(result, "oracle", LEGACY, gate) for gate in ("A", "B")]
-    if late_passes == [True, False] and oracle_passes == [False, True]:
+
+    def both(metric: str) -> list[float | None]:
+        return [_value(result, name, metric, part) for name in ("oracle", "late_oracle")]
+
+    own, late = both("legacy.A.margin(+1)")
+    if own is None or late is None:
+        return Section("", [], [], [])
+    said = [
+        "It counted offsets from the target, so its gate A asks for the prediction to be closest to the chunk after "
+        f"the one that was to be predicted. On {part} the exact target (oracle) has margin(+1) {_say(own)} there and "
+        f"{_passed(result, 'oracle', 'A')}; the chunk after it (late_oracle) has {_say(late)} and "
+        f"{_passed(result, 'late_oracle', 'A')}."
+    ]
+    right = both("margin")
+    said.append(f"On right offsets the margins of the two are {_say(right[0])} and {_say(right[1])}.")
+    r1 = both("legacy.B.R@1")
+    passes = [_passes(result, name, LEGACY, gate) for name in ("oracle", "late_oracle") for gate in ("A", "B")]
+    if passes == [False, True, True, False]:
         said.append(
             f"Its gate B looks for the target itself (R@1 oracle {_say(r1[0])}, late_oracle {_say(r1[1])}), so neither "
             f"passes both A and B: on this data nobody who knows the answer can have its whole verdict."
@@ -226,14 +227,13 @@ def _legacy(result: Json) -> Section:
             f"Nor is R@1 of the exact target 1 there, but {_say(r1[0])}: its cosine was computed twice, and where "
             f"rounding made the second the smaller, the target stood behind itself."
         )
-    rolled = [_value(result, name, "legacy.D.avg_cos@H=5", part) for name in ("oracle", "late_oracle")]
-    if rolled[0] is not None and rolled[1] is not None:
+    rolled = both("legacy.D.avg_cos@H=5")
+    if None not in rolled:
         said.append(
             f"Its rollout too is compared one chunk late: an exact continuation has {_say(rolled[0])}, the one that "
             f"is a chunk ahead {_say(rolled[1])}."
         )
-    if said:
-        said.append("Use it to compare with numbers that harness printed, and for nothing else.")
+    said.append("Use it to compare with numbers that harness printed, and for nothing else.")
     return Section("Where the profile legacy misleads", said, [], [])
 
 
