@@ -341,8 +341,7 @@ def test_the_examples_of_the_documentation_run(segue, store, tmp_path, monkeypat
         if number < 2:
             mine = scored(segue, "mine.npy", store, "--reads", 5)
             assert_same(mine["splits"]["OOD"]["cos"], its["splits"]["OOD"]["cos"])
-    server = {**names, "__name__": "example"}
-    exec(examples[-1].replace("8000), Infer).serve_forever()", "0), Infer).server_close()"), server)
+    exec(examples[-1].replace("8000), Infer).serve_forever()", "0), Infer).server_close()"), dict(names))
 
     profile = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1]
     Path("ours.yaml").write_text(profile)

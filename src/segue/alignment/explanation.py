@@ -275,7 +275,9 @@ def _figure(result: Json, control: str | None, metric: str, part: str) -> str:
     value = _value(result, control, metric, part)
     if value is None:
         return "–"
-    return f"{value:+.0f}".replace("-", "−") if metric == "peak" else _say(value)
+    if metric == "peak":
+        return f"{value:+.0f}".replace("-", "−") if value else "0"
+    return _say(value)
 
 
 SHORT = {
