@@ -35,3 +35,18 @@ def test_rank_averages_ties(scores: list[int], data: st.DataObject):
     similarity = np.array([scores], dtype=np.float32)
     found = rank_of_true(similarity, similarity[:, [true]], candidates[None])
     assert found[0] == np.mean(places)
+
+
+def test_identical_rows_are_level_wherever_their_column_stands():
+    """A product gives copies of a row values that differ in the last bit, according to their column."""
+    rng = np.random.default_rng(0)
+    rows = torch.tensor(normalise(rng.standard_normal((37, 384))), dtype=torch.float32)
+    rows[[5, 18, 33, 36]] = rows[2].clone()
+    queries = torch.tensor(normalise(rng.standard_normal((264, 384))), dtype=torch.float32)
+    similarity = queries @ rows.T
+    ranks = [rank_of_true(similarity, similarity[:, [c]], torch.ones(37, dtype=torch.bool)) for c in (2, 5, 18, 33, 36)]
+    exact = (queries.double() @ rows[2].double())[:, None]
+    others = np.delete(np.arange(37), [2, 5, 18, 33, 36])
+    above = ((queries.double() @ rows[others].double().T) > exact).sum(1)
+    for rank in ranks:
+        assert torch.equal(rank.double(), above + 3.0), "five copies share five places: the mean is two below the first"

@@ -10,6 +10,9 @@ Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor: both have 
 
 # Squared: the clip sits under the root, so that the gradient at the zero vector is 0, not NaN.
 TINY = 1e-24
+# Cosines closer than this are level: a matrix product gives identical rows values that differ in the last bit of a
+# float32, according to the column they stand in.
+LEVEL = 1e-6
 
 
 def norm(x: Array) -> Array:
@@ -35,6 +38,6 @@ def rank_of_true(similarity_WN: Array, true_W1: Array, candidates_WN: Array) -> 
                    the rank with it
     candidates_WN  True where an item is in the query's pool; the true item must be
     """
-    above = ((similarity_WN > true_W1) & candidates_WN).sum(-1)
-    level = ((similarity_WN == true_W1) & candidates_WN).sum(-1)
+    above = ((similarity_WN > true_W1 + LEVEL) & candidates_WN).sum(-1)
+    level = ((similarity_WN >= true_W1 - LEVEL) & candidates_WN).sum(-1) - above
     return above + 0.5 * (level + 1)

@@ -17,6 +17,18 @@ INTERVAL = (2.5, 97.5)
 BLOCK_ENTRIES = 1 << 23  # 64 MiB of weights held at once
 
 
+def small_sample_factor(documents: int) -> float:
+    """How much wider than the bootstrap's an interval from few documents must be: t₍G−1₎/z · √(G/(G−1)).
+
+    The percentile bootstrap takes the spread it sees for the truth and a normal for Student's t: its 95 % covers .51 at
+    two documents, .85 at six, .94 at thirty. This is the correction of Hesterberg (2015, The American Statistician
+    69:4, "expanded percentile interval"), put on the draws, so that every interval and every comparison has it.
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(documents - 1, 0.975) / 1.959964 * np.sqrt(documents / (documents - 1)))
+
+
 @dataclass(frozen=True)
 class Result:
     """A figure with its 95 % interval over documents, the number of windows behind it, and the level of chance.
@@ -68,7 +80,10 @@ class DocumentBootstrap:
             yield rng.multinomial(self.documents, even, size=min(block, self._resamples - start)).astype(float)
 
     def means(self, values_WQ: np.ndarray) -> np.ndarray:
-        """Mean of each quantity in each draw, windows with NaN left out: (W, Q) → (1 + R, Q); draw 0 is the data."""
+        """Mean of each quantity in each draw, windows with NaN left out: (W, Q) → (1 + R, Q); draw 0 is the data.
+
+        The others are spread by `small_sample_factor`.
+        """
         present = ~np.isnan(values_WQ)
         sums_GQ = np.zeros((self.documents, values_WQ.shape[1]))
         sizes_GQ = np.zeros_like(sums_GQ)
@@ -77,7 +92,10 @@ class DocumentBootstrap:
         if self._kept is None and self.documents * self._resamples <= BLOCK_ENTRIES:
             self._kept = list(self._weights())  # drawn once where they fit; else drawn again, the same by their seed
         means = []
+        widened = small_sample_factor(self.documents) if self._resamples else 1.0
         for weights_RG in self._kept or self._weights():
             sums_RQ, sizes_RQ = weights_RG @ sums_GQ, weights_RG @ sizes_GQ
             means.append(np.divide(sums_RQ, sizes_RQ, out=np.full_like(sums_RQ, np.nan), where=sizes_RQ > 0))
-        return np.concatenate(means)
+        draws_RQ = np.concatenate(means)
+        draws_RQ[1:] = draws_RQ[0] + widened * (draws_RQ[1:] - draws_RQ[0])
+        return draws_RQ

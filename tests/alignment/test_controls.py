@@ -5,6 +5,7 @@ import pytest
 import torch
 from known_worlds import DIM, lag_means, make_world
 
+from known_stores import build_store
 from segue.alignment import five_cat
 from segue.alignment.fivecat import summarise
 from segue.alignment.measure import measure
@@ -15,8 +16,6 @@ from segue.windows.rows import Rows
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
-    from conftest import build_store
-
     def make(documents, name, **options):
         return build_store(tmp_path_factory.mktemp("worlds") / name, documents, **options)
 

@@ -16,6 +16,7 @@ import numpy as np
 from segue.alignment.figures import Figures, Path
 from segue.alignment.measure import Part
 from segue.models.controls import SlotWeights
+from segue.statistics import small_sample_factor
 
 POOLS = ("future", "unseen", "document")
 ROUNDING = 2e-5  # float32 figures against float64 ones
@@ -276,6 +277,6 @@ def _documents_are_resampled(truth: _Truth, found: Mapping[str, Figures]) -> Fac
         return Fact(told, np.nan, None, 0, "")
     value_W = truth.cosine_to_target(0)
     off_G = np.bincount(group_W, weights=value_W - value_W.mean())
-    expected = np.sqrt((off_G**2).sum()) / len(value_W)
+    expected = np.sqrt((off_G**2).sum()) / len(value_W) * small_sample_factor(len(documents))
     draws = found["copy_last"].draws[("cos",)][1:]
     return Fact(told, 1.0, float(draws.std() / expected), 0.35, "a bootstrap over windows")

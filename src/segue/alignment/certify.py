@@ -131,7 +131,7 @@ def _verdicts(
 ) -> list[Fact]:
     """Who passes and who fails profile `skill` here, whatever the figures."""
     horizon = parts["VAL"].windows.horizon
-    judged = {
+    judged: dict[str, dict[str, Predictor]] = {
         "oracle": {part: controls[part]["oracle"] for part in parts},
         "late_oracle": {part: controls[part]["late_oracle"] for part in parts},
         "copy_last": dict.fromkeys(parts, fitted["copy_last"]),

@@ -130,7 +130,10 @@ def five_cat(
             for name, its in controls.items()
         },
         "lifts": {part: _lifts(evidence, part) for part in figures_of},
-        "generalisation": {"cos": evidence.cos_gap().to_json()},
+        "generalisation": {
+            "cos": evidence.cos_gap().to_json(),
+            "bins": {name: evidence.cos_gap(("bins", name)).to_json() for name in ("low", "normal", "high")},
+        },
         # The controls' figures on this very data, against arithmetic that shares no code with the harness.
         "certified": all(fact.holds for its in facts.values() for fact in its),
         "certification": {part: [fact.to_json() for fact in its] for part, its in facts.items()},

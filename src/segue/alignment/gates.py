@@ -49,11 +49,13 @@ class Evidence:
         name = self.best_control(path, part) if over == "attainable" else over
         return name, self.judged[part].lift(path, self.controls[name][part])
 
-    def cos_gap(self) -> Result:
-        """|cos VAL − cos OOD|; the two parts are resampled independently."""
-        if not {"VAL", "OOD"} <= set(self.judged):
+    def cos_gap(self, path: Path = COS) -> Result:
+        """|cos VAL − cos OOD|, or of the cosine of one coherence bin; the parts are resampled independently."""
+        if not {"VAL", "OOD"} <= set(self.judged) or not all(path in self.judged[part] for part in ("VAL", "OOD")):
             return Result(None)
-        return result_of(np.abs(self.judged["VAL"].draws[COS] - self.judged["OOD"].draws[COS]))
+        val, ood = (self.judged[part].draws[path] for part in ("VAL", "OOD"))
+        shared = min(len(val), len(ood))  # a part of one document has no resamples
+        return result_of(np.abs(val[:shared] - ood[:shared]))
 
 
 def judge(profile: Profile, evidence: Evidence) -> dict[str, Gate]:

@@ -24,6 +24,7 @@ from segue.cli.predictor import (
     load_predictor,
     refuse_claims,
 )
+from segue.cli.secondary import secondary_table
 from segue.cli.split import chosen_split
 from segue.errors import InputError
 
@@ -122,7 +123,7 @@ def fivecat(
     sections = explained(result) if explain else []
     if explain:
         result["explanation"] = [section.to_json() for section in sections]
-    show(Group(table_of(result), *map(_section, sections)), result, json)
+    show(Group(table_of(result), secondary_table(result), *map(_section, sections)), result, json)
     if not result["passed"]:
         raise typer.Exit(1)
 

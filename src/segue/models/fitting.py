@@ -20,6 +20,7 @@ BLOCK = 4096
 # Weights of a handful of slots, and a ridge, are settled long before this many windows; more only cost time.
 MAX_WINDOWS = 60_000
 MAX_RANK_WINDOWS = 20_000
+MAX_RANK_PAIRS = 4_000_000  # a window near the start of a book has thousands of candidates: fewer windows then
 MAX_VAL_WINDOWS = 5_000
 RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 
@@ -91,6 +92,12 @@ def _future_pairs(windows: Windows, rows: Rows) -> tuple[np.ndarray, np.ndarray,
     return np.concatenate(parts), first_W, first_W + windows.horizon - 1
 
 
+def _affordable(windows: Windows) -> int:
+    """How many windows have `MAX_RANK_PAIRS` candidates in the pool `future`, on average."""
+    ends_W = (windows.store.first_row_G + windows.store.length_G)[windows.document_W]
+    return max(1, int(MAX_RANK_PAIRS / (ends_W - 1 - windows.last_W).mean()))
+
+
 def _mrr(weights: np.ndarray, pairs_PC: np.ndarray, first_W: np.ndarray, true_W: np.ndarray) -> float:
     score_P = pairs_PC @ weights.astype(np.float32)
     lengths = np.diff(np.append(first_W, len(score_P)))
@@ -106,7 +113,7 @@ def rank_weights(windows: Windows, rows: Rows) -> np.ndarray:
     Starts from the conditional logit −log softmax(Σ w_i cos(x_i, ·))[true], convex in w, and from copy_last; then a
     pattern search on the MRR itself, one slot at a time with a shrinking step.
     """
-    windows = windows.sample(MAX_RANK_WINDOWS, seed=0)
+    windows = windows.sample(min(MAX_RANK_WINDOWS, _affordable(windows)), seed=0)
     pairs_PC, first_W, true_W = _future_pairs(windows, rows)
     starts = [_conditional_logit(pairs_PC, first_W, true_W), np.eye(windows.context)[-1]]
     score, weights = max(((_mrr(w, pairs_PC, first_W, true_W), w) for w in starts), key=lambda pair: pair[0])
@@ -143,7 +150,9 @@ def _conditional_logit(pairs_PC: np.ndarray, first_W: np.ndarray, true_W: np.nda
 
     optimiser.step(loss)
     fitted: np.ndarray = weights.detach().numpy().astype(np.float64)
-    return fitted / np.abs(fitted).max()
+    largest = np.abs(fitted).max()
+    # All zero where every pool holds the true chunk alone: nothing to rank, so nothing to learn.
+    return fitted / largest if largest > 0 else np.eye(len(fitted))[-1]
 
 
 def corpus_mean(windows: Windows, rows: Rows) -> Tensor:

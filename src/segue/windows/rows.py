@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A GPU keeps the store when it takes at most this share of the free memory: model, optimiser and activations follow.
 DEVICE_SHARE = 0.5
+GATHER = 1 << 15  # rows converted at once: a whole corpus in float64 would be four times its float16 store
 
 
 class Rows:
@@ -37,7 +38,11 @@ class Rows:
         index = torch.as_tensor(index, device=self._vectors_ND.device)
         if self._edge is not None:
             index = self._edge - index
-        gathered = self._vectors_ND.index_select(0, index.reshape(-1))
         # Lengths in float64: a row must come out the same, bit for bit, in whatever batch it is gathered, or the
         # oracle would not recognise a context it has seen. Before the move: Apple's GPUs have no float64.
-        return normalise(gathered.double()).float().reshape(*index.shape, self.dim).to(self.device)
+        blocks = [
+            normalise(self._vectors_ND.index_select(0, some).double()).float().to(self.device)
+            for some in index.reshape(-1).split(GATHER)
+        ]
+        gathered = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        return gathered.reshape(*index.shape, self.dim)
