@@ -128,6 +128,18 @@ def test_bad_splits_are_refused_with_their_reason(make_store, tmp_path):
     path.write_text(json.dumps({**changed, "train": ["doc-0"]}))
     with pytest.raises(InputError, match="changed after it was frozen"):
         load_split(path)
+    for damage, told in (
+        ({"train": None}, "train part is no list of document ids"),
+        ({"VAL": "doc-2"}, "VAL part is no list"),
+        ({"OOD": [3]}, "OOD part is no list"),
+        ({"how": None}, "how"),
+    ):
+        path.write_text(json.dumps({**changed, **damage}))
+        with pytest.raises(InputError, match=told):
+            load_split(path)
+    path.write_text(json.dumps({name: value for name, value in changed.items() if name != "how"}))
+    with pytest.raises(InputError, match="does not say how it was made"):
+        load_split(path)
     path.write_text(json.dumps(changed))
     other = make_store([np.eye(4)], name="other")
     with pytest.raises(InputError, match="lacks 1 of the split's train documents"):

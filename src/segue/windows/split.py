@@ -127,6 +127,17 @@ def load_split(path: str | Path) -> Split:
     value = read_json(path)
     if not isinstance(value, dict) or value.get("kind") != "split" or any(part not in value for part in PARTS):
         raise InputError(f"{path}: is not a split file. Make one with `segue split STORE --out {path}`.")
+    for part in PARTS:
+        ids = value[part]
+        if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
+            raise InputError(
+                f"{path}: its {part} part is no list of document ids (strings). Make it again with `segue split`."
+            )
+    if not isinstance(value.get("how"), str):
+        raise InputError(
+            f"{path}: does not say how it was made (`how`: found {value.get('how')!r}, a string is wanted). "
+            f"Make it again with `segue split`."
+        )
     split = Split(tuple(value["train"]), tuple(value["VAL"]), tuple(value["OOD"]), value["how"])
     if split.hash != value.get("hash"):
         raise InputError(
