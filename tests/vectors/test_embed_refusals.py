@@ -27,7 +27,7 @@ from segue.vectors.shards import SHARDS
         ("empty.jsonl", b"", ("is empty",)),
         ("empty.jsonl.gz", gzip.compress(b""), ("is empty",)),
         ("a.jsonl", b'{"text": "A first document."}\n{"text": \n', ("line 2", "not JSON")),
-        ("a.jsonl", b'{"text": "A first document."}\n"A string."\n', ("line 2", "is a str")),
+        ("a.jsonl", b'{"text": "A first document."}\n"A string."\n', ("line 2", "is a string")),
         ("a.jsonl", b'{"body": "A first document."}\n', ("--text-field", "body")),
         ("a.jsonl", b'{"text": ""}\n', ("no record has text",)),
         ("a.jsonl", b'{"text": "-"}\n', ("gives no chunks", "1 near-empty")),

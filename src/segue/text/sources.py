@@ -126,6 +126,12 @@ def _readable(lines: BinaryIO, path: Path) -> Iterator[bytes]:
         ) from None
 
 
+def _kind(value: Any) -> str:
+    """A JSON value's kind in words."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
 def _record(line: bytes, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line.decode("utf-8-sig"))
@@ -134,7 +140,7 @@ def _record(line: bytes, place: str) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{place}: is not JSON ({error}). Every line must hold one JSON object.") from None
     if not isinstance(record, dict):
-        raise InputError(f"{place}: is a {type(record).__name__}, a JSON object is wanted. Check the file.")
+        raise InputError(f"{place}: is {_kind(record)}, a JSON object is wanted. Check the file.")
     return record
 
 
@@ -145,12 +151,12 @@ def _paragraphs(value: Any, place: str) -> tuple[Paragraph, ...]:
     if isinstance(value, str):
         return plain_paragraphs(value)
     if not isinstance(value, list):
-        raise InputError(f"{place}: is a {type(value).__name__}, a string or a list of strings is wanted.")
+        raise InputError(f"{place}: is {_kind(value)}, a string or a list of strings is wanted. Check the record.")
     paragraphs = []
     for i, item in enumerate(value):
         text, section = (item.get("text"), item.get("section")) if isinstance(item, dict) else (item, None)
         if not isinstance(text, str):
-            raise InputError(f"{place}: item {i} is a {type(item).__name__}, a string is wanted. Check the record.")
+            raise InputError(f"{place}: item {i} is {_kind(item)}, a string is wanted. Check the record.")
         if line := one_line(text):
             paragraphs.append(Paragraph(line, None if section is None else one_line(str(section))))
     return tuple(paragraphs)
