@@ -25,6 +25,8 @@ FORMAT = 1  # raised when a reader of the old format would misread the new one
 
 def _explain(error: OSError, path: Path) -> InputError | None:
     """The user's own trouble with a path, in one line; None when it is not the user's."""
+    if error.errno == errno.ENOENT and not path.parent.is_dir():
+        return InputError(f"{path}: its folder {path.parent} does not exist. Make it first (`mkdir -p {path.parent}`).")
     remedy = {
         errno.EACCES: "is not writable by you. Choose another --out or change its permissions.",
         errno.EPERM: "is not writable by you. Choose another --out or change its permissions.",
@@ -67,6 +69,23 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def refuse_unwritable(path: str | Path) -> None:
+    """Raise InputError when a file could not be written under `path`: said before the work, not after it."""
+    path = Path(path)
+    with explained(path):
+        code = 0
+        if path.is_dir():
+            code = errno.EISDIR
+        elif not path.parent.exists():
+            code = errno.ENOENT
+        elif not path.parent.is_dir():
+            code = errno.ENOTDIR
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
+            code = errno.EACCES
+        if code:
+            raise OSError(code, os.strerror(code), str(path))
+
+
 @contextmanager
 def write_atomic(path: str | Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under `path` whole or not at all.
@@ -107,6 +126,8 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: no such file. Check the path.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, a JSON file is wanted. Check the path.") from None
+    except PermissionError:
+        raise InputError(f"{path}: is not readable by you. Change its permissions.") from None
     except ValueError as error:
         raise InputError(
             f"{path}: is not valid JSON ({error}). Write it again with the command that made it."
@@ -163,6 +184,10 @@ def read_manifest(folder: str | Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder}: holds a {found}, a {kind} is wanted. Check the path.")
+    if not isinstance(manifest.get("format", 0), int):
+        raise InputError(
+            f"{folder / MANIFEST}: its format is {manifest['format']!r}, a number is wanted. Fetch it again."
+        )
     if manifest.get("format", 0) > FORMAT:
         raise InputError(
             f"{folder}: is in format {manifest['format']}, this segue reads up to {FORMAT}. Upgrade segue to read it."

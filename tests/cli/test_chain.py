@@ -144,6 +144,8 @@ def test_what_split_refuses(segue: Segue, make_store, tmp_path: Path):
         (("--train", "0-99", "--val", "3"), "found document 99"),
         (("--fractions", "1,0,0"), "has no documents"),
         (("--fractions", "a,b"), "three numbers"),
+        (("--train", "0-3", "--val", "4-5", "--fractions", ".8,.1,.1"), "Drop --fractions"),
+        (("--train", "0-3", "--val", "4-5", "--seed", "0"), "Drop --seed"),
     ):
         one_line(segue("split", store.path, "--out", out, *options), told)
         assert not out.exists()

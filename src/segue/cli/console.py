@@ -1,5 +1,6 @@
 """What the command line says and where: results on stdout, progress, warnings and errors on stderr."""
 
+import io
 import json
 import logging
 import sys
@@ -73,7 +74,13 @@ class _Lines(logging.Handler):
 
 
 def listen_to_log() -> None:
-    """Show the package's log records on stderr: warnings as `warning: …`, the rest dimmed."""
+    """Show the package's log records on stderr: warnings as `warning: …`, the rest dimmed.
+
+    Called once, before anything is said: what the terminal's encoding lacks (· … × in ASCII) comes out as `?`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     log = logging.getLogger("segue")
     log.handlers = [_Lines()]
     log.setLevel(logging.INFO)
@@ -83,7 +90,8 @@ def listen_to_log() -> None:
 def show(table: RenderableType, value: Any, json_to: str | None) -> None:
     """A table for people; with `--json FILE` the value for machines, `-` for stdout and then no table."""
     if json_to == "-":
-        sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        escaped = not (sys.stdout.encoding or "").lower().startswith("utf")  # a machine must not read `?` for é
+        sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=escaped, allow_nan=False) + "\n")
         return
     out.print(table)
     if json_to:

@@ -5,9 +5,27 @@ from typing import Annotated
 
 import typer
 
+from segue.artifacts import refuse_unwritable
 from segue.errors import InputError
 
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; `-` for stdout.")]
+
+def _writable(context: typer.Context, value: str | None) -> str | None:
+    """Refuse a `--json FILE` that cannot be written before the work begins, not after it.
+
+    A file inside the `--out` folder of the command may wait for its folder: the command makes it.
+    """
+    if value is None or value == "-":
+        return value
+    out = context.params.get("out")
+    if out is None or Path(out) not in Path(value).parents:
+        refuse_unwritable(value)
+    return value
+
+
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", callback=_writable, help="Write the result as JSON; `-` for stdout."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: torch's own choice.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
