@@ -14,9 +14,9 @@ from runs import CLOCK, SMALL, history, run_here, small_recipe, weights, world
 from segue.artifacts import is_finished, read_manifest
 from segue.errors import InputError
 from segue.models import load_model
+from segue.models.precision import chosen
 from segue.recipe import resolve, shipped
 from segue.training import DivergedError, checkpoint, open_data, open_run, train
-from segue.models.precision import chosen
 from segue.training.validate import METRICS
 from segue.windows import load_split, split_by_fractions, windows_of
 from segue.windows.batches import gather
@@ -46,8 +46,8 @@ def test_a_run_folder_holds_what_design_says(store, tmp_path):
     assert (manifest["data"]["hash"], manifest["data"]["space"]) == (store.hash, store.space.to_json())
     assert (manifest["facets"], manifest["seed"], manifest["epochs"]) == (["mean"], 0, 3)
     assert (run / "best").readlink().as_posix() == f"epochs/{best['epoch']:03d}"
-    # The moments are twice the weights: only the newest epoch keeps them.
-    assert [path.parent.name for path in sorted(run.glob("epochs/*/optimiser.safetensors"))] == ["003"]
+    # The moments are twice the weights: only the newest two epochs keep them.
+    assert [path.parent.name for path in sorted(run.glob("epochs/*/optimiser.safetensors"))] == ["002", "003"]
     assert not list(run.rglob("*.partial"))
 
 

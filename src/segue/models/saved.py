@@ -69,6 +69,37 @@ def save_model(model: LatentModel, folder: str | Path, made_by: str = "segue", *
     return folder
 
 
+def verify(folder: Path, field: str = "hashes") -> None:
+    """Compare a finished model folder's files with the hashes that a field of its manifest has for them.
+
+    Raises InputError for the first file that is missing or was changed, and when the manifest has no such field.
+    """
+    hashes = read_manifest(folder, "model").get(field)
+    if not isinstance(hashes, dict):
+        raise InputError(f"{folder / MANIFEST}: has no {field} to know its files by. {REMEDY}")
+    for name, wanted in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path}: no such file, the folder is not whole. {REMEDY}")
+        if hash_file(path) != wanted:
+            raise InputError(f"{path}: was changed after it was written (its hash differs). {REMEDY}")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What a folder's model.yaml says. Raises InputError when it is missing or no map."""
+    path = folder / DESCRIPTION
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, the folder is not whole. {REMEDY}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: does not describe a model ({said}). {REMEDY}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: does not describe a model (it is no map). {REMEDY}")
+    return found
+
+
 def load_weights(model: LatentModel, path: Path) -> None:
     """Put a file's tensors into a model. Raises InputError where names or shapes do not fit."""
     found, wanted = load_tensors(path), model.state_dict()
@@ -122,19 +153,14 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> LatentMo
     Raises InputError when the folder is missing, unfinished, damaged, or its weights do not fit its description.
     """
     folder = model_folder(path)
-    manifest = read_manifest(folder, "model")
+    verify(folder)
+    description = read_description(folder)
     try:
-        for name, hash_ in manifest["hashes"].items():
-            if hash_file(folder / name) != hash_:
-                raise InputError(f"{folder / name}: was changed after it was written (its hash differs). {REMEDY}")
-        description = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
         kind = description["kind"]
         if kind not in KINDS:
             raise InputError(f"{folder / DESCRIPTION}: unknown kind {kind!r}. {nearest(str(kind), KINDS)}")
         model = KINDS[kind](folder, description)
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: no such file, the folder is not whole. {REMEDY}") from None
-    except (KeyError, TypeError, AttributeError, yaml.YAMLError, ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         said = str(error).replace("\n", " ")
         raise InputError(f"{folder / DESCRIPTION}: does not describe a model ({said}). {REMEDY}") from None
     return model.to(device).eval()

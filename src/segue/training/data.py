@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from segue.artifacts import hash_json
 from segue.errors import InputError
 from segue.vectors import Store
 from segue.windows import Split, Windows, windows_of
@@ -19,11 +20,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Data:
-    """Train and VAL windows of a store, and its rows on the device."""
+    """Train and VAL windows of a store, its rows on the device, and the split they are of."""
 
     train: Windows
     val: Windows
     rows: Rows
+    split: Split
+
+    @property
+    def trained_on(self) -> dict[str, str]:
+        """Hashes of the store, of the split, and of its train ids in sorted order: so a model folder alone can tell."""
+        return {
+            "store": self.train.store.hash,
+            "split": self.split.hash,
+            "documents": hash_json(sorted(self.split.train)),
+        }
 
 
 def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device | str = "cpu") -> Data:
@@ -49,4 +60,4 @@ def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device
                 "%s: %d of %d documents are shorter than a window (%d chunks)", part, short, len(documents), wanted
             )
         parts[part] = windows
-    return Data(parts["train"], parts["VAL"], Rows(store, device))
+    return Data(parts["train"], parts["VAL"], Rows(store, device), split)

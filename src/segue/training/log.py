@@ -16,6 +16,7 @@ from segue.errors import InputError
 from segue.training.state import State
 
 HISTORY, EVENTS = "history.jsonl", "events"
+MEND = "Put the file back as it was, or train again with another --out."
 Entry = dict[str, Any]
 
 
@@ -24,7 +25,23 @@ def read_history(run: str | Path) -> list[Entry]:
     path = Path(run) / HISTORY
     if not path.is_file():
         raise InputError(f"{path}: no such file, so {run} is not a run that has begun. Check the path.")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [_entry(path, number, line) for number, line in enumerate(path.read_bytes().splitlines(), start=1)]
+
+
+def _entry(path: Path, number: int, line: bytes) -> Entry:
+    """An epoch's line. Raises InputError when it is not one."""
+    try:
+        found = json.loads(line)
+        kinds = (("epoch", int), ("seconds", int | float), ("train", dict), ("val", dict), ("events", list))
+        wrong = [key for key, kind in kinds if not isinstance(found[key], kind)]
+        said = f"{wrong[0]} is {found[wrong[0]]!r}" if wrong else ""
+    except KeyError as error:
+        said = f"it has no {error}"
+    except (ValueError, TypeError) as error:
+        said = str(error)
+    if said:
+        raise InputError(f"{path}: line {number} is not an epoch's ({said}). {MEND}")
+    return found
 
 
 class RunLog:
@@ -47,8 +64,15 @@ class RunLog:
             self._events.close()
 
     def _keep(self, lines: int) -> None:
-        """Cut the history to the lines that the checkpoint knows of: an epoch killed after its line runs again."""
+        """Cut the history to the lines that the checkpoint knows of: an epoch killed after its line runs again.
+
+        Raises InputError when there are fewer, or one is damaged.
+        """
         found = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        if len(found) < lines:
+            raise InputError(f"{self._path}: has {len(found)} of the {lines} lines that the run has written. {MEND}")
+        for number, line in enumerate(found[:lines], start=1):
+            _entry(self._path, number, line)
         if len(found) != lines or not self._path.exists():
             with write_atomic(self._path) as file:
                 file.write(b"".join(found[:lines]))

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segue.models.precision import autocast
 from segue.objectives import Objective
 from segue.progress import Progress, silent
 from segue.training import checkpoint
 from segue.training.data import Data
 from segue.training.log import Entry, RunLog
-from segue.models.precision import autocast
 from segue.training.state import State, new_state
 from segue.training.validate import validate
 from segue.windows.batches import batches
@@ -51,5 +51,5 @@ def train(
             val = validate(state.model, objective, data, state.epoch)
             state.judge(val)
             log.epoch(val, objective.weights(state.epoch), lr)
-            checkpoint.save(state, run)  # last, so that a kill loses no more than the epoch it hit
+            checkpoint.save(state, run, data.trained_on)  # last, so that a kill loses no more than the epoch it hit
     return state

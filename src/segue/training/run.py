@@ -14,11 +14,11 @@ import yaml
 
 from segue.artifacts import hash_json, is_finished, make_folder, read_json, write_manifest, write_text
 from segue.errors import InputError
-from segue.training import checkpoint
-from segue.training.log import read_history
 from segue.models.precision import chosen
+from segue.training import checkpoint
+from segue.training.log import MEND, read_history
 from segue.training.state import State
-from segue.vectors import Space, Store, require_same_space
+from segue.vectors import Store, require_same_space
 from segue.windows import Split, save_split
 
 if TYPE_CHECKING:
@@ -36,19 +36,37 @@ def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, A
         yield key, ours, theirs
 
 
+def _begun_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe that a run began with, as a map. Raises InputError when it is damaged."""
+    path = folder / RECIPE
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: is not valid YAML ({said}). {MEND}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found {type(found).__name__}, the recipe of the run is wanted. {MEND}")
+    return found
+
+
+def _begun_split(folder: Path) -> dict[str, Any]:
+    """The split file that a run began with. Raises InputError when it is damaged."""
+    found = read_json(folder / SPLIT)
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in ("store", "hash")):
+        raise InputError(f"{folder / SPLIT}: is not a split file with the hashes of its store and itself. {MEND}")
+    return found
+
+
 def _require_same(folder: Path, recipe: "Recipe", store: Store, split: Split) -> None:
     """Refuse to go on with another recipe, store or split than the run began with."""
-    for key, then, now in _differences(
-        yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")), yaml.safe_load(recipe.to_yaml())
-    ):
+    for key, then, now in _differences(_begun_recipe(folder), yaml.safe_load(recipe.to_yaml())):
         raise InputError(
             f"{folder}: began with {key} = {then!r}, found {now!r}. "
             f"Resume with the recipe it began with ({folder / RECIPE}), or choose another --out."
         )
-    begun = read_json(folder / SPLIT)
+    begun = _begun_split(folder)
     if epoch := checkpoint.newest(folder):
-        described = yaml.safe_load((checkpoint.epoch_folder(folder, epoch) / "model.yaml").read_text(encoding="utf-8"))
-        require_same_space(Space.from_json(described["space"]), store.space, f"the run {folder}", str(store.path))
+        require_same_space(checkpoint.space_of(folder, epoch), store.space, f"the run {folder}", str(store.path))
     for what, then, now in (("store", begun["store"], store.hash), ("split", begun["hash"], split.hash)):
         if then != now:
             raise InputError(
