@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with status 1 where a data check fails; else a warning.")]
 
+VERIFIED_UP_TO = 2e9  # bytes of vectors; beyond, a check would mostly be hashing (1.4 GB/s on one core)
+
 
 def check(
     store: StorePath,
@@ -59,6 +61,7 @@ def check(
     if frozen:
         wanted = np.unique(np.concatenate([frozen.documents(opened, part) for part in ("train", "VAL", "OOD")]))
     with progress() as report:
+        verified = _verified(opened, report)
         hygiene = check_split(opened, frozen, device=where, progress=report) if frozen else None
         checked = _checked(opened, wanted, context, horizon, documents, where, report, hygiene)
     if checked is None:
@@ -69,6 +72,7 @@ def check(
     value = {
         "store": str(store),
         "store_hash": opened.hash,
+        "verified": verified,
         "space": opened.space.id,
         "split": str(split) if split else None,
         "context": context,
@@ -84,6 +88,24 @@ def check(
         raise typer.Exit(1)
 
 
+def _verified(store: "Store", report: Progress) -> bool:
+    """Whether the whole store was compared with its hashes; of a large one the rows that are checked must do."""
+    from segue.vectors.store import VECTORS
+
+    size = (store.path / VECTORS).stat().st_size
+    if size <= VERIFIED_UP_TO:
+        store.verify(report)
+        return True
+    err.print(
+        f"note: {store.path / VECTORS} is {size / 1e9:.1f} GB: hashes are not compared, and only the rows of the "
+        f"documents checked are looked at for NaN; `segue store describe {store.path} --verify` reads all.",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return False
+
+
 def _checked(
     store: "Store",
     wanted: "np.ndarray",
@@ -95,9 +117,12 @@ def _checked(
     hygiene: "Hygiene | None",
 ) -> "Checked | None":
     """The checks of at most `most` of the wanted documents, 0 for all; None where none has a window."""
+    import numpy as np
+
     from segue.windows.checks import check_windows, sampled_windows
 
     windows, of = sampled_windows(store, wanted, context, horizon, most or len(wanted))
+    store.require_finite(np.flatnonzero(np.isin(store.document_N, windows.documents)), report)
     return check_windows(windows, device, report, of=of, hygiene=hygiene) if len(windows) else None
 
 

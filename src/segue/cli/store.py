@@ -1,9 +1,11 @@
 """`segue store`: look at a store."""
 
+from typing import Annotated
+
 import typer
 from rich.table import Table
 
-from segue.cli.console import show
+from segue.cli.console import progress, show
 from segue.cli.options import Json, StorePath
 
 app = typer.Typer(help="Look at stores.", no_args_is_help=True)
@@ -15,11 +17,20 @@ def _group() -> None:
 
 
 @app.command()
-def describe(store: StorePath, json: Json = None) -> None:
+def describe(
+    store: StorePath,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all of it: hashes as recorded, every vector finite.")
+    ] = False,
+    json: Json = None,
+) -> None:
     """What a store holds: encoder, width, counts, source."""
     from segue.vectors import Store
 
     opened = Store(store)
+    if verify:
+        with progress() as told:
+            opened.verify(told)
     manifest = opened.manifest
     table = Table(title=str(store), show_header=False, title_justify="left")
     rows = {
@@ -32,6 +43,8 @@ def describe(store: StorePath, json: Json = None) -> None:
         "source": str(manifest["source"].get("name", "")),
         "made": f"{manifest['made_at']} by {manifest['made_by']}",
     }
+    if verify:
+        rows["verified"] = "every vector is finite, every file has the hash of the manifest"
     for name, value in rows.items():
         table.add_row(name, value)
-    show(table, manifest, json)
+    show(table, {**manifest, "verified": True} if verify else manifest, json)
