@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def test_train_frontier_steer_and_all_that_reads_it(segue: Segue, run: Path, tmp
     one_line(segue("frontier", run, run), "each run once")
     one_line(segue("frontier", run, "--out", tmp_path / "page.pdf"), r"--out: found 'page\.pdf'")
     one_line(segue("frontier", run, "--samples", 0), "--samples: found 0")
-    one_line(segue("frontier", run / "best"), "--data: .* names no store of its own")
+    assert segue("frontier", run / "best").status == 0, "a checkpoint knows the run it lies in"
+    copied = shutil.copytree(run / "best", tmp_path / "elsewhere" / "deep" / "model")
+    one_line(segue("frontier", copied), "--data: .* names no store of its own")
     one_line(segue("frontier", "oracle"), "no such model")
     assert not (tmp_path / "run3").exists()
 

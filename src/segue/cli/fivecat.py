@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from segue.artifacts import is_finished, read_manifest, write_json
+from segue.artifacts import write_json
 from segue.cli.console import progress, show
 from segue.cli.options import Device, Json, Seed, Threads, pick_device
 from segue.cli.predictor import (
@@ -24,15 +24,13 @@ from segue.cli.predictor import (
     load_predictor,
     refuse_claims,
 )
+from segue.cli.run_data import chosen_data
 from segue.cli.secondary import secondary_table
-from segue.cli.split import chosen_split
-from segue.errors import InputError
 
 if TYPE_CHECKING:
     from segue.alignment.explanation import Section
     from segue.models.outside import PredictionFile
     from segue.models.predictor import Predictor
-    from segue.vectors import Store
 
 MARK = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[dim]not judged[/]"}
 # Headers broken so that the table fits 80 columns with every figure whole.
@@ -84,77 +82,44 @@ def fivecat(
     """
     from segue.alignment.evaluate import evaluate
     from segue.alignment.explanation import explain as explained
+    from segue.alignment.fivecat import SAMPLES
     from segue.alignment.profiles import choose_profiles
-    from segue.vectors import Store, require_same_space
+    from segue.vectors import require_same_space
 
     chosen_device = pick_device(device, threads)
     profiles = choose_profiles(profile, with_legacy=explain)
-    run, own = Path(predictor), False
     judged: Predictor | PredictionFile | str
     if is_outside(predictor):
         claims = claims_of(predictor, context, horizon, facets, reads)
-        store = _store(predictor, data)
-        judged = load_outside(predictor, store, claims, timeout)
+        on = chosen_data(predictor, data, ood, split)
+        judged = load_outside(predictor, on.store, claims, timeout)
     else:
         refuse_claims(predictor, context=context, horizon=horizon, facets=facets, reads=reads, timeout=timeout)
         judged = load_predictor(predictor, chosen_device)
-        own = not isinstance(judged, str) and is_finished(run) and read_run(run) is not None
-        if own and data is None:
-            data, ood = run_stores(run)
-        if own and split is None and data == run_stores(run)[0]:
-            split = run / "split.json"
-        store = _store(predictor, data)
+        on = chosen_data(predictor, data, ood, split)
         if not isinstance(judged, str):
-            require_same_space(judged.space, store.space, predictor, str(data))  # type: ignore[attr-defined]
+            require_same_space(judged.space, on.store.space, predictor, str(on.store.path))  # type: ignore[attr-defined]
     with progress() as report:
         result = evaluate(
             judged,
-            store,
-            chosen_split(store, split),
-            ood=Store(ood) if ood else None,
+            on.store,
+            on.split,
+            ood=on.ood,
             profile=profiles,
             samples=samples,
             device=chosen_device,
             seed=seed,
             progress=report,
         )
-    if own and same_data(run, result):
-        write_json(run / "5cat.json", result)
+    result["data"]["warnings"] += on.warnings()
+    if on.is_own(Path(predictor), result["data"]) and (samples, seed) == (SAMPLES, 0):
+        write_json(Path(predictor) / "5cat.json", result)
     sections = explained(result) if explain else []
     if explain:
         result["explanation"] = [section.to_json() for section in sections]
     show(Group(table_of(result), secondary_table(result), *map(_section, sections)), result, json)
     if not result["passed"]:
         raise typer.Exit(1)
-
-
-def _store(predictor: str, data: Path | None) -> "Store":
-    from segue.vectors import Store
-
-    if data is None:
-        raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
-    return Store(data)
-
-
-def read_run(path: Path) -> dict[str, Any] | None:
-    """A run's manifest; None for a folder of another kind."""
-    from segue.artifacts import MANIFEST, read_json
-
-    return read_manifest(path, "run") if read_json(path / MANIFEST).get("kind") == "run" else None
-
-
-def run_stores(run: Path) -> tuple[Path, Path | None]:
-    """The store, and the OOD store if there was one, that a run names."""
-    manifest = read_manifest(run, "run")
-    ood = manifest.get("ood")
-    return Path(manifest["data"]["store"]), Path(ood["store"]) if ood else None
-
-
-def same_data(run: Path, result: dict[str, Any]) -> bool:
-    """Whether a 5CAT was made on the data a run was trained on."""
-    manifest = read_manifest(run, "run")
-    mine = result["data"]
-    return manifest["data"]["hash"] == mine["store_hash"] and manifest["split"]["hash"] == mine["split"]["hash"]
 
 
 def _cell(metrics: dict[str, Any] | None, path: tuple[str, ...], field: str = "value") -> str:

@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from segue.artifacts import MANIFEST, is_finished, make_folder, read_json, write_json, write_text
+from segue.artifacts import make_folder, write_json, write_text
 from segue.cli.console import progress, show
 from segue.cli.options import Device, Json, Seed, Threads, pick_device
-from segue.cli.split import chosen_split
+from segue.cli.run_data import chosen_data
 from segue.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def frontier(
     models = {label: load_model(run, chosen_device) for label, run in zip(labels, runs, strict=True)}
     require_same_windows(models)
     first = models[labels[0]]
-    store, ood_store, split_file = data_of(runs[0], data, ood, split)
-    require_fit(models, store)
-    parts = chosen_split(store, split_file)
-    held = held_out(store, parts, first.context, first.horizon, ood=ood_store, samples=samples, seed=seed)
+    on = chosen_data(str(runs[0]), data, ood, split)
+    require_fit(models, on.store)
+    held = held_out(on.store, on.split, first.context, first.horizon, ood=on.ood, samples=samples, seed=seed)
+    held.data["warnings"].extend(on.warnings())
     with progress() as bars:
         found = measured(models, held, device=chosen_device, seed=seed, progress=bars)
     if len(runs) == 1 and data is None and ood is None and split is None:
@@ -82,27 +82,6 @@ def labels_of(runs: list[Path]) -> list[str]:
         raise InputError(f"RUN…: found {' '.join(map(str, runs))}, each run once is wanted.")
     names = [run.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
-
-
-def data_of(
-    run: Path, data: Path | None, ood: Path | None, split: Path | None
-) -> "tuple[Store, Store | None, Path | None]":
-    """The store, the OOD store and the split file to judge on: those given, else those that the run names.
-
-    Raises InputError where nothing is given and the run names no store.
-    """
-    from segue.vectors import Store
-
-    manifest: Any = read_json(run / MANIFEST) if is_finished(run) else {}
-    own = manifest.get("data")
-    if data is None:
-        if not own:
-            raise InputError(f"--data: {run} names no store of its own. Give the store to test on.")
-        data = Path(own["store"])
-        ood = ood or (Path(manifest["ood"]["store"]) if manifest.get("ood") else None)
-    if split is None and own and data == Path(own["store"]) and (run / "split.json").exists():
-        split = run / "split.json"
-    return Store(data), Store(ood) if ood else None, split
 
 
 def require_fit(models: "dict[str, LatentModel]", store: "Store") -> None:

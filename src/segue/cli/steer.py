@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.cli.console import progress, show
-from segue.cli.frontier import COLUMNS, Data, Ood, Samples, SplitFile, data_of, number, require_fit, with_interval
+from segue.cli.frontier import COLUMNS, Data, Ood, Samples, SplitFile, number, require_fit, with_interval
 from segue.cli.options import Device, Json, Seed, Threads, pick_device
-from segue.cli.split import chosen_split
+from segue.cli.run_data import chosen_data
 from segue.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def steer(
 ) -> None:
     """Take β of the last chunk off a model's raw output: p ∝ r − β·x_t. β is fitted on VAL, judged on OOD.
 
-    RUN2 loads like any model: `segue 5cat RUN2 --data STORE --split RUN2/split.json`.
+    RUN2 loads like any model: `segue 5cat RUN2`.
     """
     from segue.alignment.held_out import held_out
     from segue.alignment.steer import bought, doubts, fit_beta
@@ -50,10 +50,10 @@ def steer(
     if isinstance(base, Steered):
         raise InputError(f"{run}: is steered already (β {base.beta:.3f}). Steer the model it was made from.")
     require_room(out, (STEER, SPLIT))
-    store, ood_store, split_file = data_of(run, data, ood, split)
-    require_fit({str(run): base}, store)
-    parts = chosen_split(store, split_file)
-    held = held_out(store, parts, base.context, base.horizon, ood=ood_store, samples=samples, seed=seed)
+    on = chosen_data(str(run), data, ood, split)
+    require_fit({str(run): base}, on.store)
+    held = held_out(on.store, on.split, base.context, base.horizon, ood=on.ood, samples=samples, seed=seed)
+    held.data["warnings"].extend(on.warnings())
     fit = fit_beta(base, held.parts["VAL"].windows, margin, where)
     with progress() as bars:
         told = bought(base, fit.beta, held.parts, device=where, seed=seed, progress=bars)
@@ -77,12 +77,12 @@ def steer(
         source,
         out,
         "segue steer",
-        {STEER: result, SPLIT: split_json(parts, store)},
+        {STEER: result, SPLIT: split_json(on.split, on.store)},
         base={"folder": str(source), "manifest": read_json(source / "manifest.json")},
         beta=fit.beta,
-        data={"store": str(store.path), "hash": store.hash},
-        split={"how": parts.how, "hash": parts.hash},
-        **({"ood": {"store": str(ood_store.path), "hash": ood_store.hash}} if ood_store else {}),
+        data={"store": str(on.store.path.resolve()), "hash": on.store.hash},
+        split={"how": on.split.how, "hash": on.split.hash},
+        **({"ood": {"store": str(on.ood.path.resolve()), "hash": on.ood.hash}} if on.ood else {}),
     )
     show(_tables(result), result, json)
 
