@@ -133,5 +133,10 @@ def test_bad_settings_are_refused() -> None:
     for settings in ({"name": "sentences"}, {"words": 0}, {"min_chars": 0}):
         with pytest.raises(InputError):
             Chunking(**settings)  # type: ignore[arg-type]
+    for language in ("xx", "EN", "english", ""):
+        with pytest.raises(InputError, match=f"--language: found '{language}'"):
+            Chunking("sentence", language=language)
+    assert Chunking("sentence", language="ceb").settings["language"] == "ceb"
+    Chunking("paragraph", language="xx")  # not used, so not asked about
     for name in CHUNKERS:
         assert Chunking(name).settings["chunk"] == name

@@ -157,6 +157,27 @@ def test_a_resume_that_asks_for_something_else_is_refused(
     assert "source 'sha256:" in refused(*same, out=out)
 
 
+def test_a_damaged_plan_is_one_line(tmp_path: Path, corpus: Path, tiny_encoder: Path, refused: Refused) -> None:
+    out = tmp_path / "cut"
+    begin(corpus, out, Encoding(str(tiny_encoder), shard=8))
+    plan = out / SHARDS / "plan.json"
+    whole = json.loads(plan.read_text())
+    settled = whole["settled"]
+    for damaged in (
+        {},
+        [],
+        {"asked": whole["asked"]},
+        {**whole, "asked": None},
+        {**whole, "settled": {**settled, "space": None}},
+        {**whole, "settled": {name: value for name, value in settled.items() if name != "precision"}},
+    ):
+        plan.write_text(json.dumps(damaged))
+        line = refused("embed", corpus, "--encoder", tiny_encoder, "--shard", 8, out=out)
+        assert "plan.json: is damaged" in line and f"Delete {out}" in line
+    plan.write_text('{"asked"')
+    assert "plan.json: is damaged" in refused("embed", corpus, "--encoder", tiny_encoder, "--shard", 8, out=out)
+
+
 def test_a_finished_store_is_kept(tmp_path: Path, corpus: Path, tiny_encoder: Path, segue: Segue) -> None:
     out = tmp_path / "s"
     command = ["embed", corpus, "--encoder", tiny_encoder, "--out", out]

@@ -1,6 +1,8 @@
 """Encoders: honest spaces, faithful precision, one line when a model is not to be had."""
 
 import logging
+import urllib.error
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,24 @@ def test_a_model_that_is_not_to_be_had_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
         load_encoder("gtr-t5-base")
+
+
+def test_a_short_name_mistyped_is_met_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where there is no owner in the name: `nobody/minilm` names another model. Offline, and where the hub knows
+    no such model."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise urllib.error.HTTPError("hub", 404, "Not Found", Message(), None)
+
+    for offline in (True, False):
+        monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda offline=offline: offline)
+        monkeypatch.setattr("urllib.request.urlopen", unknown)
+        with pytest.raises(InputError, match='Did you mean "minilm"') as caught:
+            load_encoder("minilmm")
+        assert "\n" not in str(caught.value)
+        with pytest.raises(InputError) as caught:
+            load_encoder("nobody/minilm")
+        assert "Did you mean" not in str(caught.value)
 
 
 def test_spaces_are_compared_in_what_both_state() -> None:

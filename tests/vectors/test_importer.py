@@ -138,13 +138,26 @@ def test_text_comes_from_the_source_the_vectors_were_made_of(
     assert "has 5 documents" in refused("import", file, "--text", corpus)
 
 
-def test_a_finished_store_is_not_overwritten(tmp_path: Path, segue: Segue) -> None:
-    file = npz(tmp_path / "a.npz")
-    import_vectors(file, tmp_path / "s")
-    before = (tmp_path / "s/manifest.json").read_bytes()
-    ran = segue("import", file, "--out", tmp_path / "s")
-    assert ran.status == 2 and "finished already" in ran.err
-    assert (tmp_path / "s/manifest.json").read_bytes() == before
+def test_a_finished_store_is_kept(tmp_path: Path, segue: Segue, tiny_encoder: Path) -> None:
+    """Asked for the same, it is complete; asked for anything else, it is refused with the difference."""
+    file, out = npz(tmp_path / "a.npz"), tmp_path / "s"
+    import_vectors(file, out)
+    before = (out / "manifest.json").read_bytes()
+    again = segue("import", file, "--out", out)
+    assert again.status == 0 and "already complete" in again.err and "unstated" in again.out
+    corpus = write_jsonl(tmp_path / "corpus.jsonl")
+    embed(open_source(str(corpus)), tmp_path / "embedded", encoding=Encoding(str(tiny_encoder)))
+    other = npz(tmp_path / "b.npz", -unit())
+    for source, options, store, told in (
+        (other, (), out, "source 'sha256:"),
+        (file, ("--encoder", "mine"), out, "encoder None (now 'mine')"),
+        (file, ("--document-key", "document_ids"), out, "document_key None (now 'document_ids')"),
+        (file, ("--text", corpus), out, "text None (now {"),
+        (file, (), tmp_path / "embedded", "made with `segue embed`"),
+    ):
+        ran = segue("import", source, "--out", store, *options)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1) and told in ran.err, ran
+    assert (out / "manifest.json").read_bytes() == before
 
 
 def spoilt(row: int, value: float, dtype: Any = np.float32) -> np.ndarray:
@@ -177,6 +190,12 @@ def nulls(path: Path, whole: bool) -> Path:
     return parquet(path, pa.array(rows, pa.list_(pa.float32())))
 
 
+def null_id(path: Path) -> Path:
+    ids = [None if id_ == 9 else str(id_) for id_ in DOCUMENT_N]
+    pq.write_table(pa.table({"document": ids, "position": POSITION_N, "vector": fixed(unit())}), path)
+    return path
+
+
 def text_file(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
@@ -194,6 +213,18 @@ BAD: list[Case] = [
     ("whole numbers", lambda p: npz(p / "a.npz", (unit() * 100).astype(np.int8)), ("int8", "float16")),
     ("too few ids", lambda p: npz(p / "a.npz", document_ids=DOCUMENT_N[:-1]), ("(19,)", "(20,)", "document_ids")),
     ("too few positions", lambda p: npz(p / "a.npz", positions=POSITION_N[1:]), ("(19,)", "positions")),
+    (
+        "NaN for an id",
+        lambda p: npz(p / "a.npz", document_ids=changed(DOCUMENT_N.astype(float), 7, np.nan)),
+        ("'document_ids' is NaN at row 7", "id is wanted"),
+    ),
+    (
+        "an empty id",
+        lambda p: npz(p / "a.npz", document_ids=changed(DOCUMENT_N.astype(str), 19, "")),
+        ("empty at row 19",),
+    ),
+    ("blanks for an id", lambda p: npz(p / "a.npz", document_ids=np.repeat(["a", " "], 10)), ("is empty at row 10",)),
+    ("null for an id", lambda p: null_id(p / "a.parquet"), ("'document' is null at row 14",)),
     (
         "a document that comes back",
         lambda p: npz(p / "a.npz", document_ids=changed(DOCUMENT_N, 19, 5)),

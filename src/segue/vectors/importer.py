@@ -4,7 +4,7 @@ Legend: N rows, D width, G documents.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from segue.geometry import norm, normalise
 from segue.progress import Progress, silent
 from segue.text import WINDOW, Chunking, Counts, Source, read_chunks
 from segue.vectors.blocks import BLOCK, Blocks, Rows
-from segue.vectors.embed import refuse_foreign
+from segue.vectors.embed import finished_store, refuse_foreign
 from segue.vectors.encoders import ENCODERS, canonical
 from segue.vectors.space import UNSTATED, Space
 from segue.vectors.store import Store, write_store
-from segue.vectors.tables import Found, Keys, read_vectors
+from segue.vectors.tables import Found, Keys, read_vectors, refuse_unreadable
 
 # float16 rounds a unit vector's length by less; what bfloat16 left at .996 is not unit and is normalised.
 UNIT = 1e-3
@@ -70,17 +70,27 @@ def import_vectors(
     ids      document and position of each row, for a `.npy` file
     text     the text the vectors were made of, cut by `chunking`: it must give as many chunks for every document
     Vectors that are not of unit length are normalised, and it is said. float16 stays float16, wider becomes float32.
+    A finished store made from the same is returned as it is.
     Raises InputError, naming file, field and row, for whatever else is wrong.
     """
     file, out = Path(file), Path(out)
+    keys, chunking = keys or Keys(), chunking or Chunking()
+    refuse_unreadable(file, Path(ids) if ids else None)
+    asked = {
+        "source": hash_file(file),
+        "ids": hash_file(ids) if ids else None,
+        "encoder": None if encoder is None else canonical(encoder),
+        "text": {"source": text.hash(), **text.settings, **chunking.settings} if text else None,
+        **{f"{name}_key": key for name, key in asdict(keys).items()},
+    }
     if is_finished(out):
-        raise InputError(f"{out}: holds something finished already. Choose another --out, or delete it first.")
+        return finished_store(out, "segue import", asked)
     refuse_foreign(out)
-    found = read_vectors(file, Path(ids) if ids else None, keys or Keys())
+    found = read_vectors(file, Path(ids) if ids else None, keys)
     n, dim = _shape(file, found)
     space = _space(encoder, dim, file)
     order = _order(Path(ids) if ids else file, found)
-    texts, titles, names = _texts(file, found, order, text, chunking or Chunking())
+    texts, titles, names = _texts(file, found, order, text, chunking)
     unit = _check_vectors(file, found.vectors_ND, progress)
     counts = order.counts
     _tell(file, space, unit, len(order.ids), counts)
@@ -104,10 +114,11 @@ def import_vectors(
             made_by="segue import",
             source={
                 "name": str(file),
-                "hash": hash_file(file),
+                "hash": asked["source"],
                 "settings": {"fields": found.used, "ids": _lineage(ids), "text": text.hash() if text else None},
             },
             counts=counts,
+            asked=asked,
             imported={"dtype": str(found.vectors_ND.dtype), "normalised": not unit},
         )
 
@@ -181,6 +192,14 @@ def _whole_numbers(file: Path, name: str, column: np.ndarray) -> np.ndarray:
     return numbers_N
 
 
+def _id(file: Path, name: str, row: int, value: Any) -> str:
+    """A document's id as the store keeps it. Raises InputError for NaN, null and the empty string."""
+    nothing = "null" if value is None else "NaN" if value != value else "" if str(value).strip() else "empty"
+    if nothing:
+        raise InputError(f"{file}: {name!r} is {nothing} at row {row}, a document's id is wanted. Mend it.")
+    return str(value)
+
+
 def _order(file: Path, found: Found) -> Order:
     """Documents as runs of rows. Raises InputError where a document comes back, or positions do not rise."""
     document_N = found.document_N
@@ -189,7 +208,7 @@ def _order(file: Path, found: Found) -> Order:
     first_row_G = np.flatnonzero(starts_N)
     ids: dict[str, int] = {}
     for row in first_row_G.tolist():
-        id_ = str(document_N[row])
+        id_ = _id(file, found.used["document"], row, document_N[row])
         if id_ in ids:
             raise InputError(
                 f"{file}: ids out of order: document {id_!r} ({found.used['document']}) comes back at row {row} after "

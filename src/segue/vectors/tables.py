@@ -63,8 +63,8 @@ class Found:
     used: dict[str, str]
 
 
-def read_vectors(file: Path, ids: Path | None, keys: Keys) -> Found:
-    """Read a file of vectors. Raises InputError when it is missing, empty, damaged, pickled or lacks a field."""
+def refuse_unreadable(file: Path, ids: Path | None) -> None:
+    """Raise InputError when a file of vectors or of ids is missing, empty, closed to the user, or of no known kind."""
     for path in (file, ids):
         if path is None:
             continue
@@ -74,6 +74,10 @@ def read_vectors(file: Path, ids: Path | None, keys: Keys) -> Found:
             )
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is empty, vectors or their ids are wanted. Check the file.")
+        try:
+            path.open("rb").close()
+        except PermissionError:
+            raise InputError(f"{path}: is not readable by you. Change its permissions.") from None
     kind = file.suffix.lower()
     if kind not in READERS:
         raise InputError(
@@ -82,7 +86,11 @@ def read_vectors(file: Path, ids: Path | None, keys: Keys) -> Found:
     if (ids is None) == (kind == ".npy"):
         told = "--ids FILE is wanted, with each row's document and position" if ids is None else "no --ids is wanted"
         raise InputError(f"{file}: for a {kind} file {told}.")
-    return READERS[kind](file, ids, keys)
+
+
+def read_vectors(file: Path, ids: Path | None, keys: Keys) -> Found:
+    """Read a file of vectors that `refuse_unreadable` let pass. Raises InputError: damaged, pickled, lacks a field."""
+    return READERS[file.suffix.lower()](file, ids, keys)
 
 
 def _read_npy(file: Path, ids: Path | None, keys: Keys) -> Found:
