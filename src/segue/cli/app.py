@@ -1,6 +1,7 @@
 """The table of commands and the exit status: 0 good, 1 the checked thing fails, 2 bad input, 130 interrupted."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.text import Text
@@ -61,5 +62,14 @@ def main() -> None:
         err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print("interrupted", style="red")
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of Ctrl-C, without a word
+            _interrupted()
+        raise
+
+
+def _interrupted() -> NoReturn:
+    said = "interrupted: run the same command again (train: with --resume) to go on"
+    err.print(said, style="red", highlight=False, soft_wrap=True)
+    sys.exit(130)
