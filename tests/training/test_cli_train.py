@@ -100,6 +100,87 @@ def test_bad_input_is_one_line_and_exit_2(train, store, make_store, tmp_path, ca
     assert not (tmp_path / "run").exists()  # refused before anything was written
 
 
+def test_what_the_test_at_the_end_would_refuse_is_refused_before_training(train, store, make_store, tmp_path, capsys):
+    """Once all epochs were trained first. Nothing is trained and no run folder made."""
+    short = make_store([document[:5] for document in world(seed=5)], name="short")
+    again = make_store(world(), name="again")
+    fewer = make_store(world()[:13], name="fewer")
+    uneven = make_store([document[: 5 if i > 12 else 30] for i, document in enumerate(world())], name="uneven")
+    save_split(split_by_ranges(store, train="0-9", val="10-12", ood="13-15"), tmp_path / "split.json", store)
+    tested, split = ("--samples", 5), ("--split", tmp_path / "split.json")
+    cases = [
+        ({}, ("--samples", -5), "--samples: found -5"),
+        ({}, ("--ood", short.path), "none of the 24 OOD documents has 6 chunks in a row"),
+        ({}, ("--ood", short.path, *tested), "none of the 24 OOD documents has 6 chunks in a row"),
+        ({"data": uneven.path}, (*split, *tested), "none of the 3 OOD documents has 6 chunks in a row"),
+        ({"data": fewer.path}, split, "lacks 3 of the split's OOD documents"),
+        ({"data": fewer.path}, (*split, *tested), "lacks 3 of the split's OOD documents"),
+        ({}, ("--ood", store.path), "--split SPLIT"),
+        ({}, ("--ood", again.path), "hashes are equal"),
+    ]
+    for where, arguments, said in cases:
+        assert train(*arguments, **where) == 2, said
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], lines
+        assert not (tmp_path / "run").exists()
+    # Left out, the test refuses nothing: an OOD part of the split too short for windows is no one's business.
+    assert train(*split, data=uneven.path) == 0
+
+
+def test_ood_documents_with_the_ids_of_train_documents_are_counted(train, make_store, tmp_path, capsys):
+    ood = make_store(world(documents=21, seed=5), name="ood")  # doc-0 … doc-20; train has doc-0 … doc-18
+    assert train("--ood", ood.path) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "ids of train documents" in line]
+    assert len(said) == 1 and said[0].startswith("warning: ") and "19 of its 21 documents" in said[0]
+    assert train("--split", tmp_path / "run" / "split.json", out=tmp_path / "plain") == 0
+    assert "ids of train documents" not in capsys.readouterr().err
+
+
+def test_stores_are_recorded_so_that_the_run_can_be_read_from_anywhere(train, make_store, tmp_path, monkeypatch):
+    """Once they were recorded as typed, and from another folder there was no such store."""
+    ood = make_store(world(seed=5), name="ood")
+    monkeypatch.chdir(tmp_path)
+    assert train("--ood", ood.path.name, data="store") == 0
+    manifest = read_manifest(tmp_path / "run", "run")
+    for its, name in ((manifest["data"], "store"), (manifest["ood"], "ood")):
+        assert (its["store"], its["as_typed"]) == (str((tmp_path / name).resolve()), name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    told = tmp_path / "5cat.json"
+    said = ("--samples", 50, "--device", "cpu", "--threads", 1, "--json", told)
+    assert segue(monkeypatch, "5cat", tmp_path / "run", *said) in (0, 1)
+    assert json.loads(told.read_text())["data"]["ood_store_hash"] == manifest["ood"]["hash"]
+
+
+@pytest.mark.parametrize(
+    ("command", "damage", "said"),
+    [
+        ("train", {"data": None}, "does not say data.store"),
+        ("train", {"best": {"epoch": "one", "metric": "cos"}}, "does not say best.epoch"),
+        ("train", {"split": []}, "does not say split.hash"),
+        ("report", {"segue": None}, "does not say segue"),
+        ("report", {"made_at": 5}, "does not say made_at"),
+        ("train", None, "does not say data.store"),
+        ("report", None, "does not say made_by"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(train, tmp_path, monkeypatch, capsys, command, damage, said):
+    """`damage` None: `{"kind": "run"}` is all that is left."""
+    assert train() == 0
+    run = tmp_path / "run"
+    (run / "5cat.json").write_text('{"splits": {}}')
+    whole = {} if damage is None else read_manifest(run, "run")
+    (run / "manifest.json").write_text(json.dumps({**whole, "kind": "run", **(damage or {})}))
+    capsys.readouterr()
+    if command == "train":
+        (run / "5cat.json").unlink()
+        assert train("--resume") == 2
+    else:
+        assert segue(monkeypatch, "report", run) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+
+
 def test_a_loss_that_is_not_finite_is_exit_1(train, tmp_path, monkeypatch, capsys):
     from segue.objectives.regression import MeanSquaredError
 

@@ -1,5 +1,6 @@
 """`segue train`: from a recipe and a store to a run."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,14 @@ from segue.cli.console import err, progress, show
 from segue.cli.options import Device, Json, Threads, pick_device
 from segue.cli.recipe import RecipeName, Sets
 from segue.cli.split import chosen_split
+from segue.errors import InputError
 
 if TYPE_CHECKING:
+    from segue.recipe import Recipe
     from segue.vectors import Store
     from segue.windows import Split
+
+log = logging.getLogger(__name__)
 
 Data = Annotated[Path, typer.Option("--data", metavar="STORE", help="The store to train on.")]
 Ood = Annotated[Path | None, typer.Option("--ood", metavar="STORE", help="Another store to stand for OOD.")]
@@ -52,20 +57,21 @@ def train(
 
     Exit status 1 when the loss stops being finite; the epochs before are kept. A failed gate is a finding: 0.
     """
-    from segue.artifacts import is_finished, lock, read_manifest
+    from segue.artifacts import is_finished, lock
     from segue.recipe import resolve
-    from segue.training import DivergedError, finish_run, open_data, open_run, read_history
+    from segue.training import DivergedError, finish_run, open_data, open_run, read_history, read_run, where_it_lies
     from segue.training import train as fit
-    from segue.vectors import Store, require_same_space
+    from segue.vectors import Store
 
+    if samples < 0:
+        raise InputError(f"--samples: found {samples}, a number from 0 is wanted; 0 leaves the full 5CAT out.")
     chosen = resolve(recipe, [*(sets or ()), *([] if seed is None else [f"seed={seed}"])])
     where = pick_device(device, threads)
     store = Store(data)
     other = Store(ood) if ood is not None else None
-    if other is not None:
-        require_same_space(store.space, other.space, str(data), str(ood))
     parts = chosen_split(store, split)
     windows = open_data(chosen, store, parts, where)
+    _require_testable(chosen, store, parts, other, samples)
     data_checks = partial(warn_of_data, store, split=parts, ood=other, context=chosen.context, horizon=chosen.horizon)
     if strict:
         data_checks(strict=True)  # before there is a run folder
@@ -84,12 +90,39 @@ def train(
                 raise typer.Exit(1) from None
             if samples:
                 _test(run, store, parts, other, where, samples)
-            fields = {} if other is None else {"ood": {"store": str(ood), "hash": other.hash}}
+            fields = {} if other is None else {"ood": {**where_it_lies(other), "hash": other.hash}}
             finish_run(run, state, store, parts, **fields)
     if (run / "5cat.json").exists():
         _report(run)
-    manifest, history = read_manifest(run, "run"), read_history(run)
+    manifest, history = read_run(run), read_history(run)
     show(_table(run, manifest, history), {"run": str(run), "manifest": manifest, "history": history}, json)
+
+
+def _require_testable(recipe: "Recipe", store: "Store", parts: "Split", ood: "Store | None", samples: int) -> None:
+    """Refuse before training what the test at its end would refuse. Warns of an OOD store with ids of train documents.
+
+    Without a test, an OOD store must still do: the run names it. Raises InputError.
+    """
+    from segue.alignment.held_out import held_out
+
+    if ood is not None and ood.hash == store.hash:
+        raise InputError(
+            f"--ood: {ood.path} holds the vectors of --data {store.path} (their hashes are equal), another corpus is "
+            f"wanted. Leave --ood out, and cut an OOD part off with `segue split {store.path} --out SPLIT`, "
+            f"then --split SPLIT."
+        )
+    parts.documents(store, "OOD")
+    if samples or ood is not None:
+        held_out(store, parts, recipe.context, recipe.horizon, ood=ood, samples=samples or 1)
+    if ood is None:
+        return
+    shared = sorted(set(parts.train) & set(ood.document_ids))
+    if shared:
+        log.warning(
+            "%s: %d of its %d documents have the ids of train documents (first: %r): unless they are other documents "
+            "of the same name, OOD is not unseen",
+            *(ood.path, len(shared), ood.n_documents, shared[0]),
+        )
 
 
 def _test(run: Path, store: "Store", parts: "Split", ood: "Store | None", device: str, samples: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segue.artifacts import read_json, read_manifest
+from segue.artifacts import MANIFEST, read_json, read_manifest
 from segue.errors import InputError
 
 FIVE_CAT = "5cat.json"
@@ -134,6 +134,12 @@ def read_run(folder: str | Path) -> Run:
     """Read a finished run. Raises InputError when it is missing, unfinished, or was never tested."""
     folder = Path(folder)
     manifest = read_manifest(folder, "run")
+    for key in ("made_by", "made_at", "segue"):
+        if not isinstance(manifest.get(key), str):
+            raise InputError(
+                f"{folder / MANIFEST}: does not say {key}, so it is not whole. "
+                f"Copy the run again from where it came, or train it again."
+            )
     if not (folder / FIVE_CAT).is_file():
         raise InputError(
             f"{folder}: has no {FIVE_CAT}, so there is no verdict to report. Run `segue 5cat {folder}` first."

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from segue.artifacts import hash_json, is_finished, make_folder, read_json, write_manifest, write_text
+from segue.artifacts import (
+    MANIFEST,
+    hash_json,
+    is_finished,
+    make_folder,
+    read_json,
+    read_manifest,
+    write_manifest,
+    write_text,
+)
 from segue.errors import InputError
 from segue.models.precision import chosen
 from segue.training import checkpoint
@@ -100,6 +109,30 @@ def open_run(folder: str | Path, recipe: "Recipe", store: Store, split: Split, *
     return folder
 
 
+def where_it_lies(store: Store) -> dict[str, str]:
+    """A store's place for a manifest: absolute, so that the run can be read from any folder, and as it was typed."""
+    return {"store": str(store.path.resolve()), "as_typed": str(store.path)}
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """A finished run's manifest. Raises InputError when it is none, or lacks what every run's has."""
+    manifest = read_manifest(folder, "run")
+    for section, key, kind in (
+        ("data", "store", str),
+        ("data", "hash", str),
+        ("split", "hash", str),
+        ("best", "epoch", int),
+        ("best", "metric", str),
+    ):
+        its = manifest.get(section)
+        if not isinstance(its, dict) or not isinstance(its.get(key), kind):
+            raise InputError(
+                f"{Path(folder) / MANIFEST}: does not say {section}.{key}, so it is not whole. "
+                f"Copy the run again from where it came, or train again with another --out."
+            )
+    return manifest
+
+
 def finish_run(folder: Path, state: State, store: Store, split: Split, **fields: Any) -> dict[str, Any]:
     """Write the run's manifest, which makes it finished. `fields` are added (the OOD store, threads, …)."""
     recipe, model = state.recipe, state.model
@@ -111,7 +144,7 @@ def finish_run(folder: Path, state: State, store: Store, split: Split, **fields:
         "segue train",
         recipe={"name": recipe.name, "hash": hash_json(recipe.to_json())},
         model={"family": model.family, "parameters": model.parameter_count, **model.options.model_dump()},
-        data={"store": str(store.path), "hash": store.hash, "space": store.space.to_json()},
+        data={**where_it_lies(store), "hash": store.hash, "space": store.space.to_json()},
         split={"how": split.how, "hash": split.hash},
         context=recipe.context,
         horizon=recipe.horizon,
