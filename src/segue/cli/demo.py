@@ -1,16 +1,19 @@
 """`segue demo`: the whole chain on text that ships inside Python, in minutes, saying what each step does."""
 
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from segue.artifacts import read_json
 from segue.cli.check import check
-from segue.cli.console import err
+from segue.cli.console import err, show
 from segue.cli.embed import embed
-from segue.cli.options import Device, Threads
+from segue.cli.options import Device, Json, Threads
 from segue.cli.split import split
 from segue.cli.train import train
 
@@ -22,14 +25,28 @@ def demo(
     recipe: Annotated[str, typer.Option(help="The recipe to train.")] = "demo",
     device: Device = "auto",
     threads: Threads = None,
+    json: Json = None,
 ) -> None:
     """Text → vectors → checks → training → 5CAT → report on Python's language reference; no network, no data needed.
 
     Run again after an interruption, it goes on where it stopped. A failed gate is a finding, not a failed demo: 0.
     """
+    from segue.recipe import resolve
+
+    resolve(recipe)  # an unknown name fails before minutes of embedding
+    store, parts, run = out / "store", out / "split.json", out / "run"
+    # With `--json -` stdout is the result's alone: the steps' tables go where their progress goes.
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        passed = _chain(store, parts, run, recipe, device, threads)
+    report = run / "report.html"
+    value = {"store": str(store), "split": str(parts), "run": str(run), "report": str(report), "passed": passed}
+    show(Text(f"report: {report}", overflow="fold"), value, json)
+
+
+def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, threads: int | None) -> bool | None:
+    """The steps. → whether the run passed its profile; None where it was not judged."""
     from segue.text import BUILTIN
 
-    store, parts, run = out / "store", out / "split.json", out / "run"
     _step(1, f"Embed: the language reference that ships inside Python, sentence by sentence, to {store}")
     embed(BUILTIN, store, device=device, threads=threads)
     _step(2, "Check: is there anything to learn from in these documents? (a failed check is a finding)")
@@ -52,6 +69,8 @@ def demo(
         highlight=False,
         soft_wrap=True,
     )
+    passed: bool | None = result["passed"]
+    return passed
 
 
 def _step(number: int, what: str) -> None:

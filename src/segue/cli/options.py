@@ -12,11 +12,13 @@ from segue.errors import InputError
 def _writable(context: typer.Context, value: str | None) -> str | None:
     """Refuse a `--json FILE` that cannot be written before the work begins, not after it.
 
-    A file inside the `--out` folder of the command may wait for its folder: the command makes it.
+    A file inside the `--out` folder of the command may wait for its folder, where `--out` comes first: the command
+    makes it.
     """
     if value is None or value == "-":
         return value
-    out = context.params.get("out")
+    default = next((parameter.default for parameter in context.command.params if parameter.name == "out"), None)
+    out = context.params.get("out", default)
     if out is None or Path(out) not in Path(value).parents:
         refuse_unwritable(value)
     return value
