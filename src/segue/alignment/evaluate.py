@@ -76,9 +76,22 @@ def evaluate(
         "samples": samples,
         "seed": seed,
         "few_candidates": few,
-        "warnings": [*warnings_of(parts), *said_of_few(few, parts)],
+        "warnings": [*_said_of_harness(result), *warnings_of(parts), *said_of_few(few, parts)],
     }
     if isinstance(predictor, PredictionFile):
         result["predictor"]["source"] = {"file": str(predictor.path), "hash": hash_file(predictor.path)}
         result["data"]["warnings"] += said_of_order(read, on.parts)
     return result
+
+
+def _said_of_harness(result: dict[str, Any]) -> list[str]:
+    """A warning where a fact known beforehand does not hold of the controls' figures on this very data."""
+    facts = [(part, fact) for part, its in result["certification"].items() for fact in its]
+    broken = [(part, fact["name"]) for part, fact in facts if not fact["holds"]]
+    if not broken:
+        return []
+    return [
+        f"The harness is not certified on this data: {len(broken)} of {len(facts)} known facts do not hold "
+        f"(first, on {broken[0][0]}: {broken[0][1]}). Run `segue certify`; if that holds, the data are unusual, "
+        f"as when whole pages repeat."
+    ]

@@ -61,9 +61,9 @@ def check(
     if frozen:
         wanted = np.unique(np.concatenate([frozen.documents(opened, part) for part in ("train", "VAL", "OOD")]))
     with progress() as report:
-        verified = _verified(opened, report)
         hygiene = check_split(opened, frozen, device=where, progress=report) if frozen else None
         checked = _checked(opened, wanted, context, horizon, documents, where, report, hygiene)
+        verified = checked is not None and _verified(opened, report)
     if checked is None:
         raise InputError(
             f"{store}: no document has {context + horizon} chunks in a row, so there is no window to check. "

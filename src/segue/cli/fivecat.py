@@ -169,6 +169,8 @@ def table_of(result: dict[str, Any]) -> RenderableType:
         for gate, outcome in verdict["gates"].items():
             table.add_row(gate, MARK[outcome["passed"]], outcome["why"])
         parts.append(table)
+    facts = [fact["holds"] for its in result["certification"].values() for fact in its]
+    parts.append(Text(f"harness on this data: {sum(facts)} of {len(facts)} known facts hold", style="dim"))
     parts += [Text(f"note: {warning}", style="yellow") for warning in result["data"]["warnings"]]
     return Group(*parts)
 

@@ -58,11 +58,20 @@ def lineage(run: Run) -> list[tuple[str, str]]:
         ("predictor", f"{predictor.get('name') or NONE}, width {predictor.get('dim') or NONE}"),
         ("parameters", number(predictor.get("parameters"), "count")),
         ("training time", _time(run)),
-        ("certified", {True: "yes", False: "no"}.get(run.five_cat.get("certified", ""), NONE)),
+        ("harness certified on this data", _certified(run)),
         ("made", f"{run.manifest.get('made_at') or NONE} by {run.manifest.get('made_by') or NONE}"),
         ("segue", run.manifest.get("segue")),
     ]
     return [(name, _words(value)) for name, value in lines]
+
+
+def _certified(run: Run) -> str:
+    """How many of the facts known beforehand hold of the controls' figures on this very data."""
+    facts = [fact for its in (run.five_cat.get("certification") or {}).values() for fact in its]
+    if not facts:
+        return NONE
+    held = sum(bool(fact.get("holds")) for fact in facts)
+    return f"{'yes' if held == len(facts) else 'no'}, {held} of {len(facts)} facts hold"
 
 
 def _measured(run: Run, split: str) -> str:

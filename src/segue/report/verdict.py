@@ -10,6 +10,7 @@ from segue.report.names import COS, GATES, MRR, Metric
 from segue.report.numerals import number, with_interval
 from segue.report.run import MODEL, Result, Run, lookup
 
+RESOLUTION = 1e-6  # as the gates: a difference below is rounding
 FEW_DOCUMENTS = 30  # a bootstrap over fewer gives intervals that are themselves uncertain
 PROFILES = {"skill": "skill, the verdict", "original": "original, beside it"}
 
@@ -74,7 +75,7 @@ def _against(lift: Result) -> str:
     """above, below or level, by whether the interval is clear of zero; unknown without one."""
     if lift.low is None or lift.high is None:
         return "unknown"
-    return "above" if lift.low > 0 else "below" if lift.high < 0 else "level"
+    return "above" if lift.low > RESOLUTION else "below" if lift.high < -RESOLUTION else "level"
 
 
 def _facets(run: Run) -> list[str]:
@@ -98,7 +99,8 @@ def _headline(run: Run) -> tuple[str, str]:
     if all(side == "above" for side in all_sides):
         how = " and ".join(CLAIMS[facet][2] for facet in sides)
         if skill and skill.passed:
-            return f"It has skill: it {how} than any simple control.", "good"
+            where = "" if "OOD" in run.splits else " on VAL; no other documents were measured"
+            return f"It has skill: it {how} than any simple control{where}.", "good"
         return f"It {how} than any simple control, but does not pass all tests of skill.", "open"
     if "above" in all_sides:
         return "It beats the simple controls in part, not in all that it claims.", "open"
