@@ -14,7 +14,6 @@ from segue.models import build_model, load_model, save_model
 from segue.models.steered import Steered, save_steered
 from segue.vectors import Space
 
-
 MADE = {}  # a world for each horizon, made once
 
 

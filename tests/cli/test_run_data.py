@@ -89,7 +89,7 @@ def test_a_store_that_is_gone_names_the_run(segue: Segue, trained, tmp_path: Pat
     store, run = trained
     store.path.rename(tmp_path / "moved")
     ran = segue("5cat", run)
-    assert ran.status == 2 and "was trained on it" in ran.err and "--data" in ran.err
+    assert ran.status == 2 and "was trained with it" in ran.err and "--data" in ran.err
     assert segue("5cat", run, "--data", tmp_path / "moved", "--samples", 40).status in (0, 1)
 
 

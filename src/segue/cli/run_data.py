@@ -103,18 +103,13 @@ def chosen_data(predictor: str, data: Path | None, ood: Path | None, split: Path
 
     folder = run_folder(Path(predictor)) if Path(predictor).is_dir() else None
     run = data_of(folder) if folder else None
-    if data is None and (run is None or run.store is None):
-        raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
     if data is None:
-        assert run is not None and run.store is not None
-        if not run.store.exists():
-            raise InputError(f"{run.store}: no such store; {run.run} was trained on it. Give the store with --data.")
-        store = Store(run.store)
-    else:
-        store = Store(data)
-    own = run is not None and store.hash == run.store_hash
-    if run and own:
-        ood = ood or run.ood
+        if run is None or run.store is None:
+            raise InputError(f"--data: {predictor} names no store of its own. Give the store to test on.")
+        data = _there(run, run.store, "--data")
+    store = Store(data)
+    if run and store.hash == run.store_hash:
+        ood = ood or (_there(run, run.ood, "--ood") if run.ood else None)
         split = split or run.split
     other = Store(ood) if ood else None
     if other is not None and other.hash == store.hash:
@@ -123,6 +118,13 @@ def chosen_data(predictor: str, data: Path | None, ood: Path | None, split: Path
             f"Leave it out, and give the split an OOD part with `segue split`."
         )
     return Chosen(store, other, chosen_split(store, split), run)
+
+
+def _there(run: RunData, path: Path, option: str) -> Path:
+    """A path that a run names. Raises InputError that says so where nothing is there any more."""
+    if not path.exists():
+        raise InputError(f"{path}: no such store; {run.run} was trained with it. Give the store with {option}.")
+    return path
 
 
 def trained_on(run: Path, split: "Split", ood: "Store | None") -> list[str]:
