@@ -3,13 +3,13 @@
 The figure is a share, not a hit rate: of all distractors of a batch, how many lie further from the prediction than the
 truth does. Half is chance, whatever the size of the batch, which makes it comparable across batches where R@1 is not.
 
-    paper   distractors are all chunks of the batch but the truth and its two neighbours (LCM team, Barrault et al.
-            2024, arXiv 2412.08821, §2.4.1 "contrastive accuracy"). Most of the batch may be the same document.
-    code    distractors are the chunks of the *other documents* of the batch, as the paper's published code has it:
-            easier, for the topic gives them away.
+    paper   distractors are all chunks of the batch but the truth and its two neighbours (Large Concept Models, LCM
+            team 2024, arXiv 2412.08821). Most of the batch may be the same document.
+    code    distractors are the chunks of the *other documents* of the batch, as in their published code: easier, for
+            the topic gives them away.
 
-The size of their batches and how it mixes documents are not published, and the paper's figure depends on both: compare
-it with the controls beside it, not with a number from another paper.
+Both as they were told to us: neither text was at hand when this was written. The figure depends on the batch's size and
+mixture too: compare it with the controls beside it, not with a number from another paper.
 
 Both measure "further" by ℓ2. Here every chunk has length 1, and ‖r − x‖² = ‖r‖² + 1 − 2 r·x: the order by ℓ2 is the
 order by cosine, of the raw output and of the unit prediction alike. So one figure serves both.
