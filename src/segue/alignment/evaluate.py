@@ -3,8 +3,8 @@
 from typing import Any
 
 from segue.alignment.caveats import few_candidates, said_of_few, said_of_order
-from segue.alignment.fivecat import SAMPLES, controls_for, five_cat, part_of, warnings_of
-from segue.alignment.judged import judged_windows
+from segue.alignment.fivecat import SAMPLES, controls_for, five_cat
+from segue.alignment.held_out import held_out
 from segue.alignment.profiles import Profiles, choose_profiles
 from segue.artifacts import hash_file
 from segue.errors import InputError, nearest
@@ -14,7 +14,7 @@ from segue.models.outside import PredictionFile
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
 from segue.vectors import Store
-from segue.windows import Split, windows_of
+from segue.windows import Split
 
 
 def evaluate(
@@ -46,41 +46,25 @@ def evaluate(
     else:
         claims = predictor.claims if isinstance(predictor, PredictionFile) else predictor
         context, horizon = claims.context, claims.horizon
-    on = judged_windows(store, split, ood=ood, context=context, horizon=horizon, samples=samples, seed=seed)
-    parts = on.parts
+    on = whole = held_out(store, split, context, horizon, ood=ood, samples=samples, seed=seed)
     if isinstance(predictor, PredictionFile):
-        read = predictor.on({part: its.windows for part, its in parts.items()})
-        parts = {part: parts[part] for part in read}
-    train = windows_of(store, split.documents(store, "train"), context, horizon)
-    part_of("train", train, split.documents(store, "train"))
-    fitted = fit_controls(train, on.every["VAL"], device, progress)
+        read = predictor.on({part: its.windows for part, its in on.parts.items()})
+        on = on.only(read)
+    fitted = fit_controls(on.train, on.every["VAL"], device, progress)
     judged: dict[str, Predictor]
     if isinstance(predictor, str):
-        judged = {part: controls_for(fitted, on.every[part], device, seed)[predictor] for part in parts}
+        judged = {part: controls_for(fitted, on.every[part], device, seed)[predictor] for part in on.parts}
     elif isinstance(predictor, PredictionFile):
         judged = dict(read)
     else:
-        judged = dict.fromkeys(parts, predictor)
-    result = five_cat(judged, parts, fitted, on.every, profile=profiles, device=device, seed=seed, progress=progress)
-    few = {part: few_candidates(its.windows) for part, its in parts.items()}
-    result["data"] = {
-        "store": str(store.path),
-        "store_hash": store.hash,
-        "ood_store": str(ood.path) if ood else None,
-        "ood_store_hash": ood.hash if ood else None,
-        "space": store.space.to_json(),
-        "split": {"how": split.how, "hash": split.hash},
-        "windows": {part: len(judged_on.windows) for part, judged_on in parts.items()},
-        "documents": {part: len(judged_on.windows.documents) for part, judged_on in parts.items()},
-        "train": {"windows": len(train), "documents": len(train.documents)},
-        "samples": samples,
-        "seed": seed,
-        "few_candidates": few,
-        "warnings": [*_said_of_harness(result), *warnings_of(parts), *said_of_few(few, parts)],
-    }
+        judged = dict.fromkeys(on.parts, predictor)
+    result = five_cat(judged, on.parts, fitted, on.every, profile=profiles, device=device, seed=seed, progress=progress)
+    few = {part: few_candidates(its.windows) for part, its in on.parts.items()}
+    warnings = [*_said_of_harness(result), *on.data["warnings"], *said_of_few(few, on.parts)]
+    result["data"] = {**on.data, "few_candidates": few, "warnings": warnings}
     if isinstance(predictor, PredictionFile):
         result["predictor"]["source"] = {"file": str(predictor.path), "hash": hash_file(predictor.path)}
-        result["data"]["warnings"] += said_of_order(read, on.parts)
+        result["data"]["warnings"] += said_of_order(read, whole.parts)
     return result
 
 

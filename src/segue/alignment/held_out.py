@@ -1,17 +1,16 @@
-"""The held-out parts of a store, as frontier, steer and arrow read them: windows, and what is said of them.
+"""What predictors are judged on: train windows for the controls, VAL and OOD, and what a result must name of them.
 
 Legend: W windows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from segue.alignment.fivecat import SAMPLES, part_of, warnings_of
+from segue.alignment.judged import judged_windows
 from segue.alignment.measure import Part
-from segue.errors import InputError
-from segue.vectors import Store, require_same_space
+from segue.vectors import Store
 from segue.windows import Split, Windows, windows_of
 
 
@@ -24,9 +23,14 @@ class HeldOut:
     """
 
     train: Windows
-    every: dict[str, Windows]
-    parts: dict[str, Part]
+    every: Mapping[str, Windows]
+    parts: Mapping[str, Part]
     data: dict[str, Any]
+
+    def only(self, names: Mapping[str, object]) -> "HeldOut":
+        """The same with some parts left out, as when predictions were given for VAL alone."""
+        parts = {name: part for name, part in self.parts.items() if name in names}
+        return HeldOut(self.train, self.every, parts, {**self.data, **_counted(parts)})
 
 
 def held_out(
@@ -39,22 +43,12 @@ def held_out(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> HeldOut:
-    """The parts of a store for predictors of one context and horizon; the same windows as `segue 5cat` judges.
+    """The parts of a store for predictors of one context and horizon.
 
     ood   a store all of whose documents stand for OOD; without it the split's OOD part, if it has one
     Raises InputError for samples below 1, vectors of another space, or a part without windows.
     """
-    if samples < 1:
-        raise InputError(f"--samples: found {samples}, a number from 1 is wanted.")
-    if ood is not None:
-        require_same_space(store.space, ood.space, f"the store {store.path}", str(ood.path))
-    documents = {"VAL": (store, split.documents(store, "VAL"))}
-    if ood is not None:
-        documents["OOD"] = (ood, np.arange(ood.n_documents))
-    elif split.OOD:
-        documents["OOD"] = (store, split.documents(store, "OOD"))
-    every = {part: windows_of(where, ids, context, horizon) for part, (where, ids) in documents.items()}
-    parts = {part: part_of(part, every[part], ids, samples, seed) for part, (_, ids) in documents.items()}
+    on = judged_windows(store, split, ood=ood, context=context, horizon=horizon, samples=samples, seed=seed)
     train = windows_of(store, split.documents(store, "train"), context, horizon)
     part_of("train", train, split.documents(store, "train"))
     data = {
@@ -64,11 +58,17 @@ def held_out(
         "ood_store_hash": ood.hash if ood else None,
         "space": store.space.to_json(),
         "split": {"how": split.how, "hash": split.hash},
-        "windows": {part: len(judged_on.windows) for part, judged_on in parts.items()},
-        "documents": {part: len(judged_on.windows.documents) for part, judged_on in parts.items()},
         "train": {"windows": len(train), "documents": len(train.documents)},
         "samples": samples,
         "seed": seed,
+        **_counted(on.parts),
+    }
+    return HeldOut(train, on.every, on.parts, data)
+
+
+def _counted(parts: Mapping[str, Part]) -> dict[str, Any]:
+    return {
+        "windows": {name: len(part.windows) for name, part in parts.items()},
+        "documents": {name: len(part.windows.documents) for name, part in parts.items()},
         "warnings": warnings_of(parts),
     }
-    return HeldOut(train, every, parts, data)
