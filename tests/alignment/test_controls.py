@@ -9,8 +9,10 @@ from known_stores import build_store
 from segue.alignment import five_cat
 from segue.alignment.fivecat import summarise
 from segue.alignment.measure import measure
+from segue.models import fitting
 from segue.models.controls import ATTAINABLE, UNATTAINABLE, SlotWeights
 from segue.models.fitting import _future_pairs, _mrr, best_weights, rank_weights, ridge
+from segue.windows import windows_of
 from segue.windows.rows import Rows
 
 
@@ -235,3 +237,35 @@ def test_relabelling_offsets_by_one_flips_the_verdict(worlds, judged, horizon, p
     # Skill A is left out: who knows x_{t+1} truly is closer to x_{t+2} than anything attainable from x_t.
     assert gates["skill"]["B"]["passed"] is passes
     assert result["profiles"]["original"]["passed"] is passes
+
+
+def test_rank_weights_where_there_is_nothing_to_rank(tmp_path):
+    """Documents of exactly C + h chunks: every pool holds the true chunk alone, and the logit stays at zero."""
+    store = build_store(tmp_path / "six", [np.random.default_rng(d).standard_normal((6, 8)) for d in range(6)])
+    fitted = rank_weights(windows_of(store, np.arange(6)), Rows(store))
+    assert fitted.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_rank_weights_take_fewer_windows_where_documents_are_books(worlds, monkeypatch):
+    windows, rows = worlds["rotation", 1].every["train"], Rows(worlds["rotation", 1].store)
+    monkeypatch.setattr(fitting, "MAX_RANK_PAIRS", 500)
+    pairs = []
+    honest = fitting._future_pairs
+
+    def watched(some, of):
+        pairs.append(honest(some, of))
+        return pairs[-1]
+
+    monkeypatch.setattr(fitting, "_future_pairs", watched)
+    assert np.isfinite(rank_weights(windows, rows)).all()
+    assert 250 <= len(pairs[0][0]) <= 1000
+
+
+def test_the_rollout_of_a_further_horizon_is_reported_not_judged(worlds):
+    """SPEC §3 D."""
+    world = worlds["rotation", 2]
+    judged = {part: world.controls[part]["oracle"] for part in world.parts}
+    result = five_cat(judged, world.parts, world.fitted, {part: world.every[part] for part in world.parts})
+    for profile in ("original", "skill"):
+        assert result["profiles"][profile]["gates"]["D"]["passed"] is None
+    assert result["splits"]["OOD"]["rollout"]["mrr"]["value"] is not None
