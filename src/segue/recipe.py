@@ -189,14 +189,15 @@ def parse(values: Mapping[str, Any], recipe: str) -> Recipe:
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """What differs laid over what it extends: sections and terms key by key, values (schedules too) whole.
 
-    A section or term set to null is dropped. A change of the model's family drops the other family's options.
+    A section or term set to null is dropped. A change of the model's family drops the other family's options, but for
+    those that every family has: a residual model stays residual.
     """
     result = dict(base)
     for key, value in over.items():
         if depth == 0 and key == "model" and value is not None:
             value = dict(value) if isinstance(value, Mapping) else {"family": value}
             if "family" in value and value["family"] != _family(base):
-                result[key] = value
+                result[key] = _shared_options(base) | value
                 continue
         old = result.get(key)
         if value is None and key in result:
@@ -208,6 +209,11 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
         else:
             result[key] = value
     return result
+
+
+def _shared_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    model = values.get("model")
+    return {key: model[key] for key in Options.model_fields if key in model} if isinstance(model, Mapping) else {}
 
 
 def _family(values: Mapping[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """`amn`: the attention mixture network.
 
-Legend: B batch, C context length, D width, A width of queries and keys.
+Legend: B batch, C context length, D width, I width of the input (D + 1 with the channel), A width of queries and keys.
 """
 
 from typing import Any
@@ -24,7 +24,8 @@ class AttentionMixture(LatentModel):
 
     r = mean + MLP[mean, mixture]; mixture = Σ softmax(q·k_i / √A) x_i, q from the mean, k_i from chunk i
     MLP: 2D → hidden → bottleneck → D, each hidden layer Linear, GELU, LayerNorm
-    Blind to order: any permutation of the context gives the same output. 1,510,912 parameters at D = 768.
+    Blind to order: any permutation of the context gives the same output. 1,510,912 parameters at D = 768. With the
+    positional channel, queries and keys see it; mean and mixture are of the chunks.
     """
 
     family = "amn"
@@ -34,8 +35,8 @@ class AttentionMixture(LatentModel):
     def __init__(self, space: Space, options: Options | None = None, **contract: Any):
         super().__init__(space, options, **contract)
         chosen, dim = self.options, self.dim
-        self.query = nn.Linear(dim, chosen.attention)
-        self.key = nn.Linear(dim, chosen.attention)
+        self.query = nn.Linear(self.inputs, chosen.attention)
+        self.key = nn.Linear(self.inputs, chosen.attention)
         self.correction = nn.Sequential(
             nn.Linear(2 * dim, chosen.hidden),
             nn.GELU(),
@@ -46,9 +47,10 @@ class AttentionMixture(LatentModel):
             nn.Linear(chosen.bottleneck, dim),
         )
 
-    def forward(self, context_BCD: Tensor) -> Tensor:
-        mean_BD = context_BCD.mean(1)
-        score_BC = torch.einsum("ba,bca->bc", self.query(mean_BD), self.key(context_BCD))
+    def read(self, context_BCI: Tensor) -> Tensor:
+        context_BCD, mean_BI = context_BCI[..., : self.dim], context_BCI.mean(1)
+        mean_BD = mean_BI[:, : self.dim]
+        score_BC = torch.einsum("ba,bca->bc", self.query(mean_BI), self.key(context_BCI))
         share_BC = (score_BC / self.options.attention**0.5).softmax(-1)
         mixture_BD = torch.einsum("bc,bcd->bd", share_BC, context_BCD)
         raw_BD: Tensor = mean_BD + self.correction(torch.cat([mean_BD, mixture_BD], -1))

@@ -1,13 +1,14 @@
 """What every network of the project is: a module that reads a context and gives a raw next vector.
 
-Legend: B batch, C context length, D width.
+Legend: B batch, C context length, D width of the vectors, I width of what a family reads: D, or D + 1 with the channel.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn, no_grad
 
 from segue.errors import InputError
@@ -17,23 +18,47 @@ from segue.vectors import Space
 
 
 class Options(BaseModel):
-    """What can be chosen about a family: each field has the default that SPEC §7 counts parameters with."""
+    """What can be chosen about a family: each field has the default that SPEC §7 counts parameters with.
+
+    These two are every family's, and a change of family in a recipe keeps them:
+    positional  one more channel beside each chunk, 0 … 1 over the slots times this scale; None: none
+    residual    y = u + α·delta, u the last chunk, α learned from this value; None: the output is read as it is
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    positional: float | None = Field(default=None, gt=0)
+    residual: float | None = Field(default=None, gt=0)
+
+
+class Parts(NamedTuple):
+    """What one forward made.
+
+    raw_BD    the raw output r; of a residual model y = u + α·delta
+    delta_BD  what a residual model read; None for others
+    last_BD   u, the last chunk as the model was handed it; None for models that are not residual
+    """
+
+    raw_BD: Tensor
+    delta_BD: Tensor | None = None
+    last_BD: Tensor | None = None
+
 
 class LatentModel(nn.Module):
-    """A network that satisfies the predictor contract. A family derives from it and writes `__init__` and `forward`.
+    """A network that satisfies the predictor contract. A family derives from it and writes `__init__` and `read`.
 
     space      the embedding space it reads and writes; its width is the model's D
     context    C, the context length it is made for
     horizon    h, the offset it predicts (SPEC §1)
     facets     what it claims to be: `mean`, `rank` or both
     options    an instance of the family's `options_type`
+
+    `inputs` is I, the width of what `read` is handed; `reads_documents` says that it is trained on whole documents.
     """
 
     family: ClassVar[str]
     options_type: ClassVar[type[Options]] = Options
+    reads_documents: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -50,6 +75,9 @@ class LatentModel(nn.Module):
         self.options = options if options is not None else self.options_type()
         self.name = name or self.family
         self.dim = space.dim
+        self.inputs = self.dim + (self.options.positional is not None)
+        residual = self.options.residual
+        self.alpha = None if residual is None else nn.Parameter(torch.tensor(residual))
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
 
@@ -58,9 +86,35 @@ class LatentModel(nn.Module):
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    def read(self, context_BCI: Tensor) -> Tensor:
+        """What the family makes of a context, its channel beside it: (B, C, I) → (B, D)"""
+        raise NotImplementedError
+
+    def slots(self, length: int) -> Tensor:
+        """The channel before scaling, from 0 at the oldest slot to 1 at the last: (C,). A single slot is the last."""
+        return torch.linspace(0, 1, length) if length > 1 else torch.ones(1)
+
+    def with_channel(self, context_BCD: Tensor) -> Tensor:
+        """The context with the positional channel beside it, where the options have one: (B, C, D) → (B, C, I)"""
+        scale = self.options.positional
+        if scale is None:
+            return context_BCD
+        channel_C = (self.slots(context_BCD.shape[1]) * scale).to(context_BCD)
+        return torch.cat([context_BCD, channel_C[:, None].expand(len(context_BCD), -1, 1)], -1)
+
+    def made_of(self, read_BD: Tensor, last_BD: Tensor) -> Parts:
+        """The parts of what was read after a last chunk u: read itself, or u + α·read. (B, D), (B, D) → (B, D)"""
+        if self.alpha is None:
+            return Parts(read_BD)
+        return Parts(last_BD + self.alpha * read_BD, read_BD, last_BD)
+
+    def parts(self, context_BCD: Tensor) -> Parts:
+        """One forward, with what a residual model's output is made of: (B, C, D) → (B, D) each."""
+        return self.made_of(self.read(self.with_channel(context_BCD)), context_BCD[:, -1])
+
     def forward(self, context_BCD: Tensor) -> Tensor:
         """Raw output r, before normalising: (B, C, D) → (B, D). A mean model's r estimates E[target | context]."""
-        raise NotImplementedError
+        return self.parts(context_BCD).raw_BD
 
     def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
         """Unit predictions and raw outputs of one forward, in evaluation mode, without gradients.

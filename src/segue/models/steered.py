@@ -25,7 +25,7 @@ from segue.artifacts import (
 )
 from segue.errors import InputError
 from segue.geometry import normalise
-from segue.models.network import LatentModel
+from segue.models.network import LatentModel, Parts
 
 BASE, DESCRIPTION = "base", "model.yaml"
 
@@ -51,9 +51,9 @@ class Steered(LatentModel):
             raise InputError(f"{self.name}: found beta {beta}, a number from 0 to below 1 is wanted. Steer it again.")
         self.base, self.beta, self.reach = base, float(beta), base.reach
 
-    def forward(self, context_BCD: Tensor) -> Tensor:
-        raw_BD: Tensor = self.base(context_BCD) - self.beta * context_BCD[:, -1]
-        return raw_BD
+    def parts(self, context_BCD: Tensor) -> Parts:
+        base = self.base.parts(context_BCD)
+        return base._replace(raw_BD=base.raw_BD - self.beta * context_BCD[:, -1])
 
     def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
         # The base's own way, which may be more than its forward.

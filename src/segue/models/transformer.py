@@ -1,6 +1,6 @@
 """`transformer`: the post-norm decoder of the original experiments.
 
-Legend: B batch, C context length, D width of the vectors, W width of the network.
+Legend: B batch, C context length, D width of the vectors, I width of the input, W width of the network.
 """
 
 import math
@@ -50,7 +50,7 @@ class Transformer(LatentModel):
     def __init__(self, space: Space, options: Options | None = None, **contract: Any):
         super().__init__(space, options, **contract)
         chosen = self.options
-        self.project = nn.Linear(self.dim, chosen.width)
+        self.project = nn.Linear(self.inputs, chosen.width)
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
                 chosen.width, chosen.heads, chosen.feed_forward, chosen.dropout, activation="relu", batch_first=True
@@ -64,11 +64,11 @@ class Transformer(LatentModel):
             nn.Linear(chosen.width, self.dim),
         )
 
-    def forward(self, context_BCD: Tensor) -> Tensor:
-        length = context_BCD.shape[1]
-        memory_BCW = self.project(context_BCD)
-        memory_BCW = memory_BCW + sinusoids(length, self.options.width, context_BCD.device).to(memory_BCW.dtype)
-        later_CC = torch.ones(length, length, dtype=torch.bool, device=context_BCD.device).triu(1)
+    def read(self, context_BCI: Tensor) -> Tensor:
+        length = context_BCI.shape[1]
+        memory_BCW = self.project(context_BCI)
+        memory_BCW = memory_BCW + sinusoids(length, self.options.width, context_BCI.device).to(memory_BCW.dtype)
+        later_CC = torch.ones(length, length, dtype=torch.bool, device=context_BCI.device).triu(1)
         hidden_BCW = memory_BCW
         *lower, top = self.layers
         for layer in lower:

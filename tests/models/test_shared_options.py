@@ -1,0 +1,119 @@
+"""The options that every family has: the positional channel, and the residual model."""
+
+import pytest
+import torch
+import yaml
+from test_families import SMALL, unit
+from test_saved import edit
+
+from segue.models import MODELS, LatentModel, build_model, load_model, save_model
+from segue.models.network import Options
+from segue.models.steered import Steered
+from segue.recipe import resolve
+from segue.vectors import Space
+
+SPACE = Space("test", 10)
+
+
+def made(family: str, **shared) -> LatentModel:
+    torch.manual_seed(0)
+    return build_model(family, SPACE, SMALL[family].model_copy(update=shared)).eval()
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_neither_changes_anything_by_itself(family):
+    """What a channel adds is a column in the weights that read the input, what a residual adds is α."""
+    plain, residual, positional = (made(family, **it) for it in ({}, {"residual": 0.5}, {"positional": 0.03}))
+    assert {*residual.state_dict()} - {*plain.state_dict()} == {"alpha"}
+    assert residual.parameter_count == plain.parameter_count + 1
+    assert positional.state_dict().keys() == plain.state_dict().keys()
+    before = plain.state_dict()
+    wider = {n: t.shape for n, t in positional.state_dict().items() if t.shape != before[n].shape}
+    assert wider and all(shape[1] == before[name].shape[1] + 1 for name, shape in wider.items())
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_residual_model_moves_from_the_last_chunk(family):
+    context_BCD = unit(3, 5, 10)
+    plain, residual = made(family), made(family, residual=0.3)
+    residual.load_state_dict({**plain.state_dict(), "alpha": torch.tensor(0.7)})
+    raw_BD, delta_BD, last_BD = residual.parts(context_BCD)
+    assert torch.equal(last_BD, context_BCD[:, -1])
+    torch.testing.assert_close(delta_BD, plain(context_BCD))
+    torch.testing.assert_close(raw_BD, context_BCD[:, -1] + 0.7 * delta_BD)
+    assert torch.equal(residual(context_BCD), raw_BD)
+    assert made(family, residual=0.3).alpha.item() == pytest.approx(0.3)
+    assert plain.parts(context_BCD)[1:] == (None, None)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_alpha_is_learned(family):
+    """dL/dα = Σ delta · dL/dy."""
+    residual, context_BCD = made(family, residual=0.5), unit(3, 5, 10)
+    raw_BD, delta_BD, _ = residual.parts(context_BCD)
+    target_BD = unit(3, 10, seed=2)
+    (raw_BD - target_BD).square().mean().backward()
+    by_hand = (delta_BD * 2 * (raw_BD - target_BD)).mean()
+    assert residual.alpha.grad.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+def test_the_channel_runs_from_0_to_1_over_the_slots():
+    model = made("amn", positional=0.03)
+    wide_BCI = model.with_channel(unit(2, 5, 10))
+    assert torch.equal(wide_BCI[..., :10], unit(2, 5, 10))
+    torch.testing.assert_close(wide_BCI[..., 10], 0.03 * torch.tensor([[0, 0.25, 0.5, 0.75, 1]] * 2))
+    assert model.with_channel(unit(2, 1, 10))[0, 0, 10] == pytest.approx(0.03)
+
+
+def test_with_the_channel_amn_sees_order_and_its_mean_and_mixture_do_not():
+    context_BCD = unit(4, 5, 10)
+    model = made("amn", positional=1.0)
+    assert not torch.allclose(model(context_BCD), model(context_BCD.flip(1)), atol=1e-4)
+    with torch.no_grad():
+        model.key.weight.zero_()  # no scores: every chunk has the same share, so only mean and mixture are left
+    torch.testing.assert_close(model(context_BCD), model(context_BCD.flip(1)))
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_every_family_reads_the_channel(family):
+    context_BCD = unit(2, 5, 10)
+    small, large = made(family, positional=0.1), made(family, positional=0.9)
+    large.load_state_dict(small.state_dict())
+    assert not torch.allclose(small(context_BCD), large(context_BCD), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_both_are_saved(tmp_path, family):
+    model = made(family, positional=0.05, residual=0.5)
+    with torch.no_grad():
+        model.alpha.fill_(0.25)
+    loaded = load_model(save_model(model, tmp_path / "model"))
+    assert torch.equal(model.predict(unit(3, 5, 10)), loaded.predict(unit(3, 5, 10)))
+    assert (loaded.options.positional, loaded.options.residual, loaded.alpha.item()) == (0.05, 0.5, 0.25)
+
+
+def test_models_saved_before_there_were_shared_options_still_load(tmp_path):
+    model = made("amn")
+    folder = save_model(model, tmp_path / "model")
+    described = yaml.safe_load((folder / "model.yaml").read_text())
+    for name in Options.model_fields:
+        described["options"].pop(name)
+    edit(folder, description=described)
+    assert torch.equal(load_model(folder).predict(unit(3, 5, 10)), model.predict(unit(3, 5, 10)))
+
+
+def test_a_steered_residual_model_keeps_its_delta():
+    base, context_BCD = made("amn", residual=0.5), unit(3, 5, 10)
+    raw_BD, delta_BD, _ = Steered(base, 0.2).parts(context_BCD)
+    torch.testing.assert_close(raw_BD, base(context_BCD) - 0.2 * context_BCD[:, -1])
+    torch.testing.assert_close(delta_BD, base.parts(context_BCD).delta_BD)
+
+
+def test_a_change_of_family_keeps_them(tmp_path):
+    """`--set model=…` on p2 or v3 is that recipe with another network, not another recipe."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: p1\nmodel: {residual: 0.5, positional: 0.03, layers: 2}\n")
+    options = resolve(mine, ["model=amn"]).model.options
+    assert (options.residual, options.positional) == (0.5, 0.03)
+    options = resolve(mine, ["model={family: amn, positional: null}"]).model.options
+    assert (options.residual, options.positional) == (0.5, None)
