@@ -1,10 +1,13 @@
 """`segue recipe`: what can be trained."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from segue.cli.console import show
 from segue.cli.options import Json
@@ -43,3 +46,63 @@ def show_(recipe: RecipeName, sets: Sets = None, json: Json = None) -> None:
 
     resolved = resolve(recipe, sets or ())
     show(Syntax(resolved.to_yaml().rstrip(), "yaml", background_color="default"), resolved.to_json(), json)
+
+
+@app.command("diff")
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A shipped recipe's name, or a .yaml file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another; RUN/recipe.yaml is what a run was trained by.")],
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of B; repeatable.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Print where two recipes differ, both resolved: a line a key. Exit status 0 whether they do or not."""
+    from segue.recipe import resolve
+
+    ours, theirs = (_leaves(resolve(name, its).to_json()) for name, its in ((first, ()), (second, sets or ())))
+    names = [str(leaves.pop("name")) for leaves in (ours, theirs)]  # two files differ in it whatever they say
+    sections = list(dict.fromkeys(key.split(".")[0] for key in [*ours, *theirs]))
+    keys = sorted({**ours, **theirs}, key=lambda key: sections.index(key.split(".")[0]))
+    differing = [key for key in keys if (key in ours) != (key in theirs) or ours.get(key) != theirs.get(key)]
+    value = {
+        "a": names[0],
+        "b": names[1],
+        "differences": [
+            {"key": key, **{side: its[key] for side, its in (("a", ours), ("b", theirs)) if key in its}}
+            for key in differing
+        ],
+    }
+    if not differing:
+        show(Text(f"{names[0]} and {names[1]} are the same recipe."), value, json)
+        return
+    heads = names if names[0] != names[1] else [first, " ".join([second, *(sets or ())])]
+    table = Table(title=f"{len(differing)} of {len(keys)} keys differ", title_justify="left")
+    for head in ("key", *heads):
+        table.add_column(Text(head))
+    for key in differing:
+        table.add_row(Text(key), *(Text(_written(its[key]) if key in its else "–") for its in (ours, theirs)))
+    show(table, value, json)
+
+
+def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted keys of a resolved recipe. A schedule (by epoch, or a ramp) is one value, and so is a list."""
+
+    def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+        schedule = isinstance(value, Mapping) and ("from" in value or any(not isinstance(name, str) for name in value))
+        if isinstance(value, Mapping) and value and not schedule:
+            for name, inner in value.items():
+                yield from walk(inner, f"{key}.{name}" if key else str(name))
+        else:
+            yield key, list(value) if isinstance(value, tuple) else value
+
+    return dict(walk(tree, ""))
+
+
+def _written(value: Any) -> str:
+    """A value as a recipe would have it, in one line; each entry of a list of maps on its own."""
+    if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+        return "\n".join(_written(one) for one in value)
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
+    )
