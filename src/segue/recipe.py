@@ -25,13 +25,13 @@ from pydantic import (
 from segue.errors import InputError, nearest
 from segue.models.families import family_named
 from segue.models.network import Options
-from segue.objectives import TERMS, Term
+from segue.objectives import TERMS, Schedule, Term
 from segue.training.validate import METRICS
 
 Facet = Literal["mean", "rank"]
 Section = TypeVar("Section", bound=BaseModel)
 # Steps of an error's location that stand for no key: the three shapes of a schedule.
-SCHEDULE_TAGS = ("number", "steps", "ramp", "[key]")
+SCHEDULE_TAGS = ("number", "steps", "ramp", "[key]", "by epoch", "controlled")
 
 
 class _Section(BaseModel):
@@ -86,6 +86,7 @@ class Recipe(_Section):
     batch             windows a step
     gradient_clip     largest norm of the whole gradient
     objective         name of a term → its fields, `weight` among them
+    context_drop      probability, by epoch, with which the last chunk is hidden from the model in training
     precision         fp32; bf16: autocast; auto: bf16 where the device computes in it, else fp32
     facets            what the model claims to be: `mean` (close to the target), `rank` (orders candidates)
     """
@@ -101,11 +102,19 @@ class Recipe(_Section):
     gradient_clip: float = Field(gt=0)
     plateau: Plateau
     objective: dict[str, SerializeAsAny[Term]] = Field(min_length=1)
+    context_drop: Schedule = Schedule(0.0)
     best: Best
     facets: tuple[Facet, ...] = Field(min_length=1)
     seed: int = Field(ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "bf16"]
     expectations: tuple[Expectation, ...] = ()
+
+    @field_validator("context_drop")
+    @classmethod
+    def _probability(cls, drop: Schedule) -> Schedule:
+        if not 0 <= drop.lowest <= drop.highest < 1:
+            raise ValueError(f"a probability from {drop.lowest:g} to {drop.highest:g}; from 0 to below 1 is wanted")
+        return drop
 
     @model_validator(mode="after")
     def _always_something_to_minimise(self) -> "Recipe":
@@ -119,6 +128,7 @@ class Recipe(_Section):
         value = self.model_dump(mode="json", by_alias=True)
         value["model"] = {"family": self.model.family, **value["model"]["options"]}
         # JSON has text keys; a schedule's are epochs.
+        value["context_drop"] = self.context_drop.model_dump(by_alias=True)
         value["objective"] = {name: term.model_dump(by_alias=True) for name, term in self.objective.items()}
         return value
 

@@ -35,10 +35,15 @@ def test_a_run_folder_holds_what_design_says(store, tmp_path):
     assert load_split(run / "split.json") == split_by_fractions(store)
     assert [entry["epoch"] for entry in history(run)] == [1, 2, 3]
     entry = json.loads((run / "history.jsonl").read_text().splitlines()[0])
-    assert set(entry) == {"epoch", "train", "val", "lr", "events", *CLOCK}
+    assert set(entry) == {"epoch", "train", "val", "lr", "steps", "events", *CLOCK}
     assert set(entry["val"]) == set(METRICS)
-    assert set(entry["train"]) == {"loss", "cos", "terms"}
-    assert set(entry["train"]["terms"]["mse"]) == {"value", "weight", "gradient_ratio"}
+    assert set(entry["train"]) == {"loss", "cos", "gap", "terms"}
+    mse = entry["train"]["terms"]["mse"]
+    assert set(mse) == {"value", "weight", "rho", "gradient_ratio", "skipped"}
+    assert mse["weight"] == pytest.approx(1) == mse["rho"] == mse["gradient_ratio"]
+    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert [(step["line"], step["epoch"], step["step"]) for step in steps] == [(n, n, 1) for n in (1, 2, 3)]
+    assert steps[0]["terms"]["mse"]["gradient_ratio"] == pytest.approx(1)
     assert entry["train"]["loss"] == entry["train"]["terms"]["mse"]["value"]
     manifest = read_manifest(run, "run")
     best = max(history(run), key=lambda entry: entry["val"]["cos"])

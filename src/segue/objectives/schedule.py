@@ -80,3 +80,10 @@ class Schedule(
         if isinstance(self.root, Ramp):
             return min(self.root.start, self.root.end)
         return min(self.root.values()) if isinstance(self.root, dict) else self.root
+
+    @property
+    def highest(self) -> float:
+        """The largest value it ever takes."""
+        if isinstance(self.root, Ramp):
+            return max(self.root.start, self.root.end)
+        return max(self.root.values()) if isinstance(self.root, dict) else self.root

@@ -1,58 +1,66 @@
-"""What a term of an objective is, and what it may read.
+"""What a term of an objective is.
 
-Legend: B batch, C context length, D width.
+Legend: B batch, D width.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, field_validator
+from torch import Tensor, nn
 
-from segue.geometry import normalise
-from segue.models import LatentModel
+from segue.objectives.controllers import Adaptive, Rho, Skip
+from segue.objectives.forward import Pass
 from segue.objectives.schedule import Schedule
-from segue.windows.batches import Batch
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One forward pass of a batch.
+def _kind_of_weight(value: Any) -> str:
+    return "controlled" if isinstance(value, Rho) or (isinstance(value, dict) and "rho" in value) else "by epoch"
 
-    raw_BD   the model's raw output, float32
-    epoch    from 1: a term's margin may change with it as its weight does
-    """
 
-    model: LatentModel
-    batch: Batch
-    raw_BD: Tensor
-    epoch: int
-
-    @classmethod
-    def of(cls, model: LatentModel, batch: Batch, epoch: int) -> "Pass":
-        """Run the model on a batch, in the mode it is in."""
-        return cls(model, batch, model(batch.context_BCD).float(), epoch)
-
-    @cached_property
-    def pred_BD(self) -> Tensor:
-        """Unit predictions."""
-        return normalise(self.raw_BD)
+# A number, steps or a ramp by epoch; or a controller that chooses it.
+Weight = Annotated[
+    Annotated[Schedule, Tag("by epoch")] | Annotated[Rho, Tag("controlled")], Discriminator(_kind_of_weight)
+]
 
 
 class Term(BaseModel):
-    """A weighted summand of the loss. Its fields are what a recipe can set; `weight` may change by epoch."""
+    """A weighted summand of the loss. Its fields are what a recipe can set.
+
+    weight    by epoch, or chosen by a controller (`Rho`)
+    adaptive  a factor for each window
+    skip      when the term is left out of a step
+    A term writes `per_window`, and where it does not apply to every window `kept`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    weight: Schedule
+    weight: Weight
+    adaptive: Adaptive | None = None
+    skip: Skip | None = None
 
     @field_validator("weight")
     @classmethod
-    def _not_negative(cls, weight: Schedule) -> Schedule:
+    def _not_negative(cls, weight: Schedule | Rho) -> Schedule | Rho:
         if weight.lowest < 0:
             raise ValueError(f"a weight of {weight.lowest:g}; 0 or more is wanted")
         return weight
 
-    def value(self, made: Pass) -> Tensor:
-        """The term's value, a scalar, before weighting."""
+    def per_window(self, made: Pass) -> Tensor:
+        """The term's value for each window, before weighting: (B,) float32, finite also where it is not kept."""
         raise NotImplementedError
+
+    def kept(self, made: Pass) -> Tensor | None:
+        """(B,) bool, the windows that the term applies to; None: all."""
+        return None
+
+    def head(self, dim: int) -> nn.Module | None:
+        """A trained part of the term's own, for vectors of width `dim`: found in `made.heads` under the term's name."""
+        return None
+
+    def value(self, made: Pass) -> Tensor:
+        """The term's value, a scalar, before weighting: the mean over the windows it applies to, 0 where to none."""
+        value_B = self.per_window(made)
+        if self.adaptive is not None:
+            value_B = value_B * self.adaptive.factor(made)
+        kept_B = self.kept(made)
+        return value_B.mean() if kept_B is None else (value_B * kept_B).sum() / kept_B.sum().clamp(min=1)

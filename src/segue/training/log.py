@@ -1,7 +1,13 @@
-"""What a run writes down: `history.jsonl`, one object an epoch, and TensorBoard events where it is installed."""
+"""What a run writes down.
+
+RUN/history.jsonl   one object an epoch
+RUN/steps.jsonl     one object every 200 steps: each term's value, weight and pull; `line`: its epoch's line of history
+RUN/events/         TensorBoard, where it is installed
+"""
 
 import importlib.util
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -9,13 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from segue.artifacts import explained, write_atomic
 from segue.errors import InputError
+from segue.objectives import Step, gradient_ratios
 from segue.training.state import State
 
-HISTORY, EVENTS = "history.jsonl", "events"
+HISTORY, STEPS, EVENTS = "history.jsonl", "steps.jsonl", "events"
+EVERY = 200  # steps between two of `steps.jsonl`: gradients of each term apart cost a backward pass a term
 MEND = "Put the file back as it was, or train again with another --out."
 Entry = dict[str, Any]
 
@@ -44,6 +52,27 @@ def _entry(path: Path, number: int, line: bytes) -> Entry:
     return found
 
 
+def _line_of(line: bytes) -> float:
+    """Which line of the history a line of `steps.jsonl` belongs to; none, for one cut by a kill."""
+    try:
+        return int(json.loads(line)["line"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
+def _write_lines(path: Path, lines: list[bytes]) -> None:
+    with write_atomic(path) as file:
+        file.write(b"".join(lines))
+
+
+def _append(path: Path, entry: Entry) -> None:
+    """Add a line and see it onto the disk."""
+    with explained(path), path.open("ab") as file:
+        file.write((json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
 class RunLog:
     """Collects the steps of an epoch and writes its line. A context: events are flushed when it closes.
 
@@ -51,7 +80,7 @@ class RunLog:
     """
 
     def __init__(self, run: Path, state: State, listen: Callable[[Entry], None] = lambda entry: None):
-        self._path, self._state, self._listen = run / HISTORY, state, listen
+        self._path, self._steps_path, self._state, self._listen = run / HISTORY, run / STEPS, state, listen
         self._keep(state.history)
         self._events = _event_writer(run / EVENTS, state.epoch + 1)
         self._begin()
@@ -64,7 +93,7 @@ class RunLog:
             self._events.close()
 
     def _keep(self, lines: int) -> None:
-        """Cut the history to the lines that the checkpoint knows of: an epoch killed after its line runs again.
+        """Cut what is written to the epochs that the checkpoint knows of: one killed after its line runs again.
 
         Raises InputError when there are fewer, or one is damaged.
         """
@@ -74,49 +103,88 @@ class RunLog:
         for number, line in enumerate(found[:lines], start=1):
             _entry(self._path, number, line)
         if len(found) != lines or not self._path.exists():
-            with write_atomic(self._path) as file:
-                file.write(b"".join(found[:lines]))
+            _write_lines(self._path, found[:lines])
+        steps = self._steps_path.read_bytes().splitlines(keepends=True) if self._steps_path.exists() else []
+        kept = [line for line in steps if _line_of(line) <= lines]
+        if len(kept) != len(steps):
+            _write_lines(self._steps_path, kept)
 
     def _begin(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._seen: dict[str, int] = {}
-        self._windows, self._began = 0, time.perf_counter()
+        self._sums: dict[tuple[str, str], float] = {}
+        self._seen: dict[tuple[str, str], int] = {}
+        self._skipped: dict[str, int] = {}
+        self._steps, self._windows, self._began = 0, 0, time.perf_counter()
 
-    def step(self, step: Mapping[str, Tensor], windows: int) -> None:
-        """One step's named scalars, weighted by its windows."""
-        for name, value in step.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.item() * windows
-            self._seen[name] = self._seen.get(name, 0) + windows
-        self._windows += windows
+    def step(self, step: Step) -> None:
+        """Take in one step, before its backward pass: every 200th its gradients are compared."""
+        made, windows = step.made, len(step.made.batch)
+        tensors = [step.total, made.squared_error_B.mean(), made.cos_target_B.mean(), made.gap_B.mean()]
+        told = torch.stack([*tensors, *step.values.values()]).tolist()
+        (loss, mse, cos, gap), values = told[:4], dict(zip(step.values, told[4:], strict=True))
+        if not all(map(math.isfinite, told)):
+            return  # the update that follows refuses it
+        self._add("", {"loss": loss, "cos": cos, "gap": gap}, windows)
+        terms: dict[str, dict[str, float | None]] = {
+            name: {
+                "value": value,
+                "weight": step.weights[name],
+                "rho": step.weights[name] * value / mse if mse else None,
+            }
+            for name, value in values.items()
+        }
+        due = self._steps % EVERY == 0
+        for name, ratio in (gradient_ratios(step) if due else {}).items():
+            terms[name]["gradient_ratio"] = ratio
+        for name, its in terms.items():
+            self._add(name, its, windows)
+        for name in step.skipped:
+            self._skipped[name] = self._skipped.get(name, 0) + 1
+        self._steps, self._windows = self._steps + 1, self._windows + windows
+        if due:
+            figures = {"loss": loss, "mse": mse, "cos": cos, "gap": gap, "terms": terms, "skipped": list(step.skipped)}
+            at = {"line": self._state.history + 1, "epoch": self._state.epoch, "step": self._steps}
+            _append(self._steps_path, {**at, **figures})
+
+    def _add(self, name: str, figures: Mapping[str, float | None], windows: int) -> None:
+        """Into the epoch's means, each weighted by its windows."""
+        for key, value in figures.items():
+            if value is not None:
+                self._sums[name, key] = self._sums.get((name, key), 0.0) + value * windows
+                self._seen[name, key] = self._seen.get((name, key), 0) + windows
+
+    def _mean(self, name: str, key: str) -> float | None:
+        return self._sums[name, key] / self._seen[name, key] if (name, key) in self._sums else None
+
+    def _terms(self) -> dict[str, dict[str, float | int | None]]:
+        """Each term's means over the epoch; null for one of weight 0, which was not computed."""
+        return {
+            name: {
+                "value": self._mean(name, "value"),
+                "weight": self._mean(name, "weight") or 0.0,
+                "rho": self._mean(name, "rho"),
+                "gradient_ratio": self._mean(name, "gradient_ratio"),
+                "skipped": self._skipped.get(name, 0),
+            }
+            for name in self._state.recipe.objective
+        }
 
     def trained(self) -> None:
         """The steps of the epoch are done: what follows is not counted into windows per second."""
         self._train_seconds = time.perf_counter() - self._began
 
-    def epoch(self, val: Mapping[str, float | None], weights: Mapping[str, float], lr: float) -> None:
-        """Write the epoch's line. `weights` and `lr` are those it ran with."""
-        means = {name: total / self._seen[name] for name, total in self._sums.items()}
+    def epoch(self, val: Mapping[str, float | None], lr: float) -> None:
+        """Write the epoch's line. `lr` is the one it ran with."""
         entry: Entry = {
             "epoch": self._state.epoch,
-            "train": {
-                "loss": means["total"],
-                "cos": means["cos"],
-                "terms": {
-                    # The ratio to mse's gradient is null until it is computed: never a made-up 0.
-                    name: {"value": means.get(name), "weight": weight, "gradient_ratio": None}
-                    for name, weight in weights.items()
-                },
-            },
+            "train": {key: self._mean("", key) for key in ("loss", "cos", "gap")} | {"terms": self._terms()},
             "val": dict(val),
             "lr": lr,
+            "steps": self._steps,
             "seconds": round(time.perf_counter() - self._began, 3),
             "windows_per_second": round(self._windows / self._train_seconds, 1),
             "events": list(self._state.events),
         }
-        with explained(self._path), self._path.open("ab") as file:
-            file.write((json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
+        _append(self._path, entry)
         self._state.history += 1
         self._record(entry)
         self._listen(entry)
@@ -125,10 +193,13 @@ class RunLog:
     def _record(self, entry: Entry) -> None:
         if self._events is None:
             return
-        terms = {f"train/{name}": term["value"] for name, term in entry["train"]["terms"].items()}
+        terms = {
+            f"terms/{name}/{key}": value for name, its in entry["train"]["terms"].items() for key, value in its.items()
+        }
         scalars = {
             "train/loss": entry["train"]["loss"],
             "train/cos": entry["train"]["cos"],
+            "train/gap": entry["train"]["gap"],
             **terms,
             **{f"val/{name}": value for name, value in entry["val"].items()},
             "lr": entry["lr"],

@@ -34,7 +34,7 @@ def train(
     device = data.rows.device
     state = new_state(recipe, data.train.store.space, device)
     checkpoint.restore(state, run)
-    objective = Objective(recipe.objective)
+    objective = Objective(recipe.objective, data.rows, recipe.context_drop)
     windows, total = state.epoch * len(data.train), recipe.epochs * len(data.train)
     with RunLog(run, state, listen) as log:
         while state.epoch < recipe.epochs:
@@ -43,13 +43,13 @@ def train(
             for batch in batches(data.train, data.rows, recipe.batch, seed=recipe.seed, epoch=state.epoch):
                 with autocast(recipe.precision, device):
                     step = objective(state.model, batch, state.epoch)
-                state.update(step["total"])
-                log.step(step, len(batch))
+                log.step(step)
+                state.update(step.total)
                 windows += len(batch)
                 progress("training", windows, total, "windows")
             log.trained()
             val = validate(state.model, objective, data, state.epoch)
             state.judge(val)
-            log.epoch(val, objective.weights(state.epoch), lr)
+            log.epoch(val, lr)
             checkpoint.save(state, run, data.trained_on)  # last, so that a kill loses no more than the epoch it hit
     return state

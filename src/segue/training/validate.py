@@ -10,7 +10,7 @@ from torch import no_grad
 
 from segue.alignment import mini_5cat
 from segue.models.network import evaluating
-from segue.objectives import Objective, Pass
+from segue.objectives import Objective
 from segue.training.diverged import DivergedError
 from segue.windows.batches import batches
 
@@ -46,10 +46,9 @@ def validate(model: "LatentModel", objective: Objective, data: "Data", epoch: in
     sums = dict.fromkeys(("loss", "mse", "cos"), 0.0)
     with evaluating(model), no_grad():
         for batch in batches(windows, data.rows, BATCH):
-            made = Pass.of(model, batch, epoch)
-            step = objective.values(made)
-            mse = (made.raw_BD - batch.target_BD).square().mean()
-            for name, value in (("loss", step["total"]), ("mse", mse), ("cos", step["cos"])):
+            step = objective(model, batch, epoch)
+            mse, cos = step.made.squared_error_B.mean(), step.made.cos_target_B.mean()
+            for name, value in (("loss", step.total), ("mse", mse), ("cos", cos)):
                 sums[name] += value.item() * len(batch)
     means: dict[str, float | None] = {name: total / len(windows) for name, total in sums.items()}
     if not all(math.isfinite(total) for total in sums.values()):

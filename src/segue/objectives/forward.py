@@ -1,0 +1,102 @@
+"""One forward pass of a batch, and what a term may read of it.
+
+Legend: B batch, D width.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segue.geometry import normalise
+from segue.models import LatentModel
+from segue.windows.batches import Batch
+from segue.windows.rows import Rows
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of a batch.
+
+    batch     what the terms compare with: its contexts are whole, whatever `context_drop` did to those the model read
+    raw_BD    the model's raw output, float32
+    epoch     from 1: a term's margin may change with it as its weight does
+    rows      the way to chunks beyond the window
+    delta_BD  what a residual model added to the last chunk; None for other models
+    heads     a term's name → its own trained part
+    """
+
+    model: LatentModel
+    batch: Batch
+    raw_BD: Tensor
+    epoch: int
+    rows: Rows
+    delta_BD: Tensor | None = None
+    heads: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+
+    @classmethod
+    def of(
+        cls,
+        model: LatentModel,
+        batch: Batch,
+        epoch: int,
+        rows: Rows,
+        heads: nn.ModuleDict | None = None,
+        drop: float = 0.0,
+    ) -> "Pass":
+        """Run the model on a batch, in the mode it is in. `drop`: the probability that x_t is hidden from it."""
+        shown_BCD = without_some_last(batch.context_BCD, drop) if drop else batch.context_BCD
+        return cls(
+            model, batch, model(shown_BCD).float(), epoch, rows, heads=nn.ModuleDict() if heads is None else heads
+        )
+
+    @cached_property
+    def pred_BD(self) -> Tensor:
+        """Unit predictions p."""
+        return normalise(self.raw_BD)
+
+    @property
+    def last_BD(self) -> Tensor:
+        """x_t, the last context chunk."""
+        return self.batch.context_BCD[:, -1]
+
+    @cached_property
+    def cos_target_B(self) -> Tensor:
+        """cos(p, y)"""
+        return (self.pred_BD * self.batch.target_BD).sum(-1)
+
+    @cached_property
+    def cos_last_B(self) -> Tensor:
+        """cos(p, x_t)"""
+        return (self.pred_BD * self.last_BD).sum(-1)
+
+    @cached_property
+    def gap_B(self) -> Tensor:
+        """cos(p, y) − cos(p, x_t)"""
+        return self.cos_target_B - self.cos_last_B
+
+    @cached_property
+    def squared_error_B(self) -> Tensor:
+        """Mean over D of (r − y)²: what every other term's pull is read against."""
+        return (self.raw_BD - self.batch.target_BD).square().mean(-1)
+
+    def offset(self, *offsets: int) -> tuple[Tensor, Tensor]:
+        """The chunks at some offsets (SPEC §1), in one gather: (B, K, D), and whether each exists: (B, K) bool.
+
+        Where there is none the last context chunk stands: mask it.
+        """
+        windows = self.batch.windows
+        exists_BK = np.stack([windows.has(k) for k in offsets], 1)
+        rows_BK = np.where(exists_BK, windows.last_W[:, None] + np.array(offsets), windows.last_W[:, None])
+        chunks_BKD = self.rows(rows_BK)
+        return chunks_BKD, torch.as_tensor(exists_BK, device=chunks_BKD.device)
+
+
+def without_some_last(context_BCD: Tensor, probability: float) -> Tensor:
+    """Contexts whose last chunk is, each with a probability, a random unit vector (`context_drop`, SPEC §8)."""
+    last_BD = context_BCD[:, -1]
+    hidden_B1 = torch.rand(len(last_BD), 1, device=last_BD.device) < probability
+    shown_BD = torch.where(hidden_B1, normalise(torch.randn_like(last_BD)), last_BD)
+    return torch.cat([context_BCD[:, :-1], shown_BD[:, None]], 1)
