@@ -30,9 +30,30 @@ def test_exponential_ramp():
     assert values(ramp, [1, 2, 3, 4, 5]) == pytest.approx([0, 0.01, 0.1, 1, 1])
 
 
+def test_knots():
+    linear = {"at": {1: 0.02, 3: 0.06, 5: 0.0}}
+    assert values(linear, [1, 2, 3, 4, 5, 9]) == pytest.approx([0.02, 0.04, 0.06, 0.03, 0, 0])
+    exponential = {"at": {1: 0.01, 3: 1, 5: 4}, "shape": "exponential"}
+    assert values(exponential, [1, 2, 3, 4, 5, 6]) == pytest.approx([0.01, 0.1, 1, 2, 4, 4])
+
+
+def test_lowest_and_highest():
+    for written, low, high in [
+        (0.5, 0.5, 0.5),
+        ({1: 0.2, 4: 0.1}, 0.1, 0.2),
+        ({"from": 2, "to": 4, "start": 3, "end": 1}, 1, 3),
+        ({"at": {1: 0.3, 4: 0.1, 5: 0.2}}, 0.1, 0.3),
+    ]:
+        schedule = Schedule.model_validate(written)
+        assert (schedule.lowest, schedule.highest) == (low, high)
+
+
 @pytest.mark.parametrize(
     "written",
     [
+        {"at": {2: 1.0, 3: 1.0}},
+        {"at": {1: 1.0}},
+        {"at": {1: 0, 3: 1.0}, "shape": "exponential"},
         {2: 1.0},
         {},
         {0: 1, 1: 1},
@@ -53,7 +74,9 @@ def test_what_cannot_be_is_refused(written):
         Schedule.model_validate(written)
 
 
-@pytest.mark.parametrize("written", [0.5, {1: 0.0, 6: 0.002}, {"from": 1, "to": 3, "start": 1.0, "end": 2.0}])
+@pytest.mark.parametrize(
+    "written", [0.5, {1: 0.0, 6: 0.002}, {"from": 1, "to": 3, "start": 1.0, "end": 2.0}, {"at": {1: 1, 3: 2}}]
+)
 def test_a_schedule_written_out_is_the_same_schedule(written):
     once = Schedule.model_validate(written)
     assert Schedule.model_validate(once.model_dump(by_alias=True)) == once

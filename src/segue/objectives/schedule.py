@@ -37,7 +37,36 @@ class Ramp(BaseModel):
         return self.start + done * (self.end - self.start)
 
 
+class Knots(BaseModel):
+    """Values at some epochs, epoch 1 among them; between two linear, or exponential (equal ratios); the last holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_: dict[Epoch, Number] = Field(alias="at", min_length=2)
+    shape: Literal["linear", "exponential"] = "linear"
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Knots":
+        if 1 not in self.at_:
+            raise ValueError("knots say what holds from epoch 1 on, as {at: {1: 0.02, 5: 0.1}}")
+        if self.shape == "exponential" and min(self.at_.values()) <= 0:
+            raise ValueError("exponential knots must all be above 0")
+        return self
+
+    def at(self, epoch: int) -> float:
+        """The value at an epoch."""
+        before = max(knot for knot in self.at_ if knot <= epoch)
+        after = min((knot for knot in self.at_ if knot > epoch), default=before)
+        start, end = self.at_[before], self.at_[after]
+        done = (epoch - before) / max(1, after - before)
+        if self.shape == "exponential":
+            return float(start * (end / start) ** done)
+        return start + done * (end - start)
+
+
 def _shape_of(value: Any) -> str:
+    if isinstance(value, Knots) or (isinstance(value, dict) and "at" in value):
+        return "knots"
     if isinstance(value, Ramp) or (isinstance(value, dict) and not all(str(key).isdigit() for key in value)):
         return "ramp"
     return "steps" if isinstance(value, dict) else "number"
@@ -48,14 +77,16 @@ class Schedule(
         Annotated[
             Annotated[Number, Tag("number")]
             | Annotated[dict[Epoch, Number], Tag("steps")]
-            | Annotated[Ramp, Tag("ramp")],
+            | Annotated[Ramp, Tag("ramp")]
+            | Annotated[Knots, Tag("knots")],
             Discriminator(_shape_of),
         ]
     ]
 ):
-    """A number · a map from the epoch on which a value begins, epoch 1 included · a ramp.
+    """A number · a map from the epoch on which a value begins, epoch 1 included · a ramp · knots.
 
-    In a recipe: `0.01` · `{1: 0, 6: 0.002}` · `{from: 4, to: 10, start: 0.005, end: 0.01, shape: linear}`
+    In a recipe: `0.01` · `{1: 0, 6: 0.002}` · `{from: 4, to: 10, start: 0.005, end: 0.01, shape: linear}` ·
+    `{at: {1: 0.02, 3: 0.05, 9: 0.3}, shape: exponential}`
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,22 +99,27 @@ class Schedule(
 
     def at(self, epoch: int) -> float:
         """The value at an epoch, from 1."""
-        if isinstance(self.root, Ramp):
+        if isinstance(self.root, Ramp | Knots):
             return self.root.at(epoch)
         if isinstance(self.root, dict):
             return self.root[max(begin for begin in self.root if begin <= epoch)]
         return self.root
 
     @property
+    def _written(self) -> list[float]:
+        """The values that are written down: between them it only interpolates."""
+        if isinstance(self.root, Ramp):
+            return [self.root.start, self.root.end]
+        if isinstance(self.root, Knots):
+            return list(self.root.at_.values())
+        return list(self.root.values()) if isinstance(self.root, dict) else [self.root]
+
+    @property
     def lowest(self) -> float:
         """The smallest value it ever takes after it began."""
-        if isinstance(self.root, Ramp):
-            return min(self.root.start, self.root.end)
-        return min(self.root.values()) if isinstance(self.root, dict) else self.root
+        return min(self._written)
 
     @property
     def highest(self) -> float:
         """The largest value it ever takes."""
-        if isinstance(self.root, Ramp):
-            return max(self.root.start, self.root.end)
-        return max(self.root.values()) if isinstance(self.root, dict) else self.root
+        return max(self._written)
