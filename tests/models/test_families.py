@@ -7,12 +7,16 @@ import torch
 from segue.errors import InputError
 from segue.models import MODELS, LatentModel, build_model
 from segue.models.amn import AttentionMixtureOptions
+from segue.models.gru import GatedRecurrentOptions
+from segue.models.lstm import LongShortTermMemoryOptions
 from segue.models.transformer import TransformerOptions, sinusoids
 from segue.vectors import Space
 
 SMALL = {
     "amn": AttentionMixtureOptions(attention=8, hidden=12, bottleneck=6),
     "transformer": TransformerOptions(width=16, layers=2, heads=4, feed_forward=24),
+    "lstm": LongShortTermMemoryOptions(width=12),
+    "gru": GatedRecurrentOptions(width=12, layers=2),
 }
 
 
@@ -29,7 +33,10 @@ def test_every_family_is_tested_here():
     assert set(SMALL) == set(MODELS)
 
 
-@pytest.mark.parametrize(("family", "parameters"), [("amn", 1_510_912), ("transformer", 17_867_520)])
+@pytest.mark.parametrize(
+    ("family", "parameters"),
+    [("amn", 1_510_912), ("transformer", 17_867_520), ("lstm", 5_120_768), ("gru", 7_095_552)],
+)
 def test_sizes_at_768_are_exact(family, parameters):
     """SPEC §7. A bias or a LayerNorm more or less is another model than the experiments'."""
     with torch.device("meta"):
@@ -47,11 +54,12 @@ def test_any_width_and_any_context_length(family, dim, length):
     torch.testing.assert_close(prediction_BD.norm(dim=-1), torch.ones(3))
 
 
-def test_amn_is_blind_to_order_and_transformer_is_not():
+@pytest.mark.parametrize("family", MODELS)
+def test_amn_is_blind_to_order_and_no_other_is(family):
     context_BCD = unit(4, 5, 10)
-    for family, blind in (("amn", True), ("transformer", False)):
-        model = small(family)
-        assert torch.allclose(model.predict(context_BCD), model.predict(context_BCD.flip(1)), atol=1e-6) is blind
+    model = small(family)
+    blind = torch.allclose(model.predict(context_BCD), model.predict(context_BCD.flip(1)), atol=1e-6)
+    assert blind is (family == "amn")
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -99,6 +107,58 @@ def test_transformer_against_torchs_own_decoder():
     mask = torch.tensor([[0.0 if key <= query else -torch.inf for key in range(5)] for query in range(5)])
     last = decoder(memory, memory, tgt_mask=mask, memory_mask=mask)[:, -1]
     torch.testing.assert_close(model(context_BCD), model.head(last), atol=1e-5, rtol=1e-4)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def steps_of(model: LatentModel, prefix: str, layer: int, cell, x_CW: np.ndarray) -> np.ndarray:
+    """A recurrent layer step by step, in float64, from its weights: (C, W) → (C, W)"""
+    its = dict(model.named_parameters())
+    names = [f"{prefix}.{kind}_l{layer}" for kind in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")]
+    w_ih, b_ih, w_hh, b_hh = (its[name].detach().double().numpy() for name in names)
+    state = (np.zeros(w_hh.shape[1]),) * 2
+    hidden = []
+    for x in x_CW:
+        state = cell(w_ih @ x + b_ih, w_hh @ state[0] + b_hh, *state)
+        hidden.append(state[0])
+    return np.array(hidden)
+
+
+def lstm_cell(seen, held, h, c):
+    i, f, g, o = np.split(seen + held, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def gru_cell(seen, held, h, _):
+    (r, z, n), (r_, z_, n_) = np.split(seen, 3), np.split(held, 3)
+    new = np.tanh(n + sigmoid(r + r_) * n_)
+    keep = sigmoid(z + z_)
+    return ((1 - keep) * new + keep * h, None)
+
+
+def test_lstm_against_its_formula_in_float64():
+    model = small("lstm").eval()
+    for context_CD in unit(3, 5, 10):
+        x_CW = context_CD.double().numpy()
+        for layer in range(2):
+            x_CW = steps_of(model, "layers", layer, lstm_cell, x_CW)
+        raw_D = model.head.weight.detach().numpy() @ x_CW[-1] + model.head.bias.detach().numpy()
+        np.testing.assert_allclose(model(context_CD[None])[0].detach().numpy(), raw_D, atol=1e-6)
+
+
+def test_gru_against_its_formula_in_float64():
+    model = small("gru").eval()
+    for context_CD in unit(3, 5, 10):
+        x_CW = model.project(context_CD).detach().double().numpy()
+        for i, block in enumerate(model.blocks):
+            x_CW = x_CW + steps_of(model, f"blocks.{i}.recurrent", 0, gru_cell, x_CW)
+            spread = (x_CW - x_CW.mean(-1, keepdims=True)) / np.sqrt(x_CW.var(-1, keepdims=True) + 1e-5)
+            x_CW = spread * block.norm.weight.detach().numpy() + block.norm.bias.detach().numpy()
+        raw_D = model.head.weight.detach().numpy() @ x_CW[-1] + model.head.bias.detach().numpy()
+        np.testing.assert_allclose(model(context_CD[None])[0].detach().numpy(), raw_D, atol=1e-6)
 
 
 def test_predicting_while_training_drops_nothing_and_changes_no_mode():

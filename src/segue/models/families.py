@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from segue.errors import InputError, nearest
 from segue.models.amn import AttentionMixture
+from segue.models.gru import GatedRecurrent
+from segue.models.lstm import LongShortTermMemory
 from segue.models.network import LatentModel, Options
 from segue.models.transformer import Transformer
 from segue.vectors import Space
@@ -11,6 +13,8 @@ from segue.vectors import Space
 MODELS: dict[str, type[LatentModel]] = {
     "amn": AttentionMixture,
     "transformer": Transformer,
+    "lstm": LongShortTermMemory,
+    "gru": GatedRecurrent,
 }
 
 
