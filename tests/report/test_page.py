@@ -182,10 +182,3 @@ def test_broken_history_names_its_line(make_run: MakeRun) -> None:
         file.write("{not json\n")
     with pytest.raises(InputError, match=r"history\.jsonl: line 4"):
         write_report(run)
-
-
-def test_rolled_back_epoch_is_drawn_once(make_run: MakeRun) -> None:
-    """After a rollback an epoch stands twice in the history; the later one counts."""
-    again = {**history()[1], "val": {"cos": 0.123}}
-    page = write_report(make_run(five_cat(), [*history(), again])).read_text()
-    assert page.count("epoch 2, VAL cos") == 1 and "epoch 2, VAL cos: 0.123" in page

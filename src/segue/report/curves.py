@@ -1,8 +1,6 @@
-"""Training curves: one small figure a quantity, by epoch."""
+"""Training curves: one small figure a quantity, by epoch in the order they ran."""
 
 from typing import Any, NamedTuple
-
-import yaml
 
 from segue.report import svg
 from segue.report.figures import Panel
@@ -17,23 +15,40 @@ CURVES = (
     ("learning rate", "lr", "small"),
 )
 GLYPHS = "●■▲◆✕"  # of svg.SHAPES, in text
+PRIMES = ("", "′", "″", "‴")
 TERM_STYLES = ("model", "best", "copy", "mean", "other")
 
 
-def _series(run: Run, path: str, label: str, look: tuple[str, str], kind: str) -> svg.Series:
-    points = []
+def labels(run: Run) -> list[str]:
+    """The epoch of each line of the history; one that ran again after a rollback is 4′, then 4″."""
+    seen: dict[int, int] = {}
+    listed = []
     for entry in run.history:
+        epoch = int(entry["epoch"])
+        seen[epoch] = seen.get(epoch, 0) + 1
+        again = seen[epoch] - 1
+        listed.append(f"{epoch}{PRIMES[again] if again < len(PRIMES) else f'({again + 1})'}")
+    return listed
+
+
+def _series(run: Run, path: str, label: str, look: tuple[str, str], kind: str) -> svg.Series:
+    """By the order in which the epochs ran; the line breaks where training went back."""
+    points: list[svg.Point] = []
+    before = None
+    for at, (entry, name) in enumerate(zip(run.history, labels(run), strict=True), start=1):
+        if before is not None and int(entry["epoch"]) <= before:
+            points.append(svg.Point(float(at), None))
+        before = int(entry["epoch"])
         one = result(entry, path)
-        title = f"epoch {entry['epoch']}, {label}: {told(one, kind)}"
-        points.append(svg.Point(float(entry["epoch"]), one.value, one.low, one.high, title))
+        points.append(svg.Point(float(at), one.value, one.low, one.high, f"epoch {name}, {label}: {told(one, kind)}"))
     return svg.Series(label, *look, points)
 
 
 def _epochs(run: Run) -> list[tuple[float, str]]:
     """At most ten labels."""
-    numbers = [int(entry["epoch"]) for entry in run.history]
-    every = max(1, -(-len(numbers) // 10))
-    return [(float(n), str(n) if i % every == 0 else "") for i, n in enumerate(numbers)]
+    names = labels(run)
+    every = max(1, -(-len(names) // 10))
+    return [(float(at), name if at % every == 1 % every else "") for at, name in enumerate(names, start=1)]
 
 
 def _last(run: Run, path: str, kind: str) -> str:
@@ -48,7 +63,7 @@ def _panel(run: Run, heading: str, series: list[svg.Series], note: str, marks: l
         x_label="epoch",
         y_label="",
         description=f"{heading} by epoch.",
-        marks=marks or [],
+        marks=[*(marks or []), *(svg.Mark(one.letter, x=float(one.at)) for one in events(run))],
         size=svg.SMALL,
     )
     return Panel(heading, note, chart)
@@ -92,21 +107,31 @@ def training_curves(run: Run) -> list[Panel]:
         if _has(run, path):
             series = [_series(run, path, heading, ("model", "circle"), kind)]
             panels.append(_panel(run, heading, series, _last(run, path, kind), bars.get(heading)))
-    terms = [name for name in term_names(run) if _has(run, f"train.terms.{name}.gradient_ratio")]
-    if len(terms) > 1:
-        looks = [(TERM_STYLES[i % 5], svg.SHAPES[i % 5]) for i in range(len(terms))]
-        ratios = [
-            _series(run, f"train.terms.{name}.gradient_ratio", name, look, "small")
-            for name, look in zip(terms, looks, strict=True)
-        ]
-        panels.append(
-            _panel(
-                run,
-                "gradient of each term against mse's",
-                ratios,
-                ", ".join(f"{GLYPHS[i % 5]} {name}" for i, name in enumerate(terms)),
-            )
-        )
+    return panels + _of_terms(run)
+
+
+def _of_terms(run: Run) -> list[Panel]:
+    """Of an objective of several terms: what changes of their weights, and their gradients against mse's."""
+    names = term_names(run)
+    if len(names) < 2:
+        return []
+    looks = {
+        name: (TERM_STYLES[i % 5], svg.SHAPES[(i + i // 5) % 5], GLYPHS[(i + i // 5) % 5])
+        for i, name in enumerate(names)
+    }
+    weights = {name: {result(e, f"train.terms.{name}.weight").value for e in run.history} for name in names}
+    fixed = {name: its.copy().pop() for name, its in weights.items() if len(its) == 1}
+    said = [f"{name} {number(weight, 'small')} throughout" for name, weight in fixed.items()]
+    panels = []
+    for heading, field, drawn, rest in (
+        ("weight of each term", "weight", [name for name in names if name not in fixed], said),
+        ("gradient of each term against mse's", "gradient_ratio", [name for name in names if name != "mse"], []),
+    ):
+        shown = [name for name in drawn if _has(run, f"train.terms.{name}.{field}")]
+        if shown:
+            series = [_series(run, f"train.terms.{name}.{field}", name, looks[name][:2], "small") for name in shown]
+            note = ", ".join([*(f"{looks[name][2]} {name}" for name in shown), *rest])
+            panels.append(_panel(run, heading, series, note))
     return panels
 
 
@@ -122,13 +147,8 @@ class Expected(NamedTuple):
 
 def expectations(run: Run) -> list[Expected]:
     """The recipe's expectations beside the history; `not reached` where that epoch was not trained."""
-    try:
-        recipe = yaml.safe_load(run.recipe)
-    except yaml.YAMLError:
-        return []
-    epochs = {int(entry["epoch"]): entry for entry in run.history}
-    listed = []
-    for one in lookup(recipe, "expectations") or []:
+    epochs, listed = run.epochs, []
+    for one in run.resolved.get("expectations") or []:
         epoch, metric = int(one["epoch"]), str(one["metric"])
         low, high = one.get("low"), one.get("high")
         value = result(epochs.get(epoch), f"val.{metric}").value
@@ -142,9 +162,28 @@ def expectations(run: Run) -> list[Expected]:
     return listed
 
 
-def events(run: Run) -> list[tuple[int, str]]:
-    """What happened in training: (epoch, what)."""
-    return [(int(entry["epoch"]), _said(event)) for entry in run.history for event in entry.get("events") or []]
+class Event(NamedTuple):
+    """What happened after an epoch: the line of the history it stands in, from 1, and its letter in the figures."""
+
+    letter: str
+    at: int
+    epoch: str
+    said: list[str]
+
+
+def events(run: Run) -> list[Event]:
+    """What happened in training, an entry for each line of the history that tells of something."""
+    found = [
+        (at, name, [_said(event) for event in entry["events"]])
+        for at, (entry, name) in enumerate(zip(run.history, labels(run), strict=True), start=1)
+        if entry.get("events")
+    ]
+    return [Event(_letter(i), *one) for i, one in enumerate(found)]
+
+
+def _letter(i: int) -> str:
+    """a … z, aa …"""
+    return ("" if i < 26 else _letter(i // 26 - 1)) + chr(ord("a") + i % 26)
 
 
 def _said(event: Any) -> str:

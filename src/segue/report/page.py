@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segue.artifacts import make_folder, read_json, write_text
-from segue.report import curves, figures, frontier, lineage, peers, tables
+from segue.report import curves, figures, frontier, levels, lineage, peers, tables
 from segue.report.names import GATES, GLOSSARY, POOLS
 from segue.report.numerals import with_interval
 from segue.report.run import Run, read_run
@@ -71,6 +71,7 @@ def _contents(run: Run) -> dict[str, Any]:
             "panels": curves.training_curves(run),
             "events": curves.events(run),
             "expectations": curves.expectations(run),
+            "levels": levels.table(run),
         },
         "everything": tables.everything(run),
         "lineage": lineage.lineage(run),

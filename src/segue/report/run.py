@@ -1,14 +1,16 @@
-"""A finished run as the report reads it: its JSON, and one way to look a number up in it."""
+"""A run as the report reads it: its JSON, and one way to look a number up in it."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segue.artifacts import MANIFEST, read_json, read_manifest
+import yaml
+
+from segue.artifacts import MANIFEST, is_finished, read_json, read_manifest
 from segue.errors import InputError
 
-FIVE_CAT = "5cat.json"
+FIVE_CAT, HISTORY, RECIPE = "5cat.json", "history.jsonl", "recipe.yaml"
 MODEL = "model"  # stands beside the controls' names wherever predictors are listed
 SPLITS = ("VAL", "OOD")
 
@@ -48,13 +50,31 @@ def result(tree: Any, path: str) -> Result:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds for the report: `manifest.json`, `5cat.json`, `history.jsonl`, `recipe.yaml`."""
+    """What a run folder holds for the report: `manifest.json`, `5cat.json`, `history.jsonl`, `recipe.yaml`.
+
+    manifest, five_cat  empty while a run is unfinished or untested (`read_begun`)
+    history             in the order the epochs ran: one that ran again after a rollback stands twice
+    """
 
     folder: Path
     manifest: dict[str, Any]
     five_cat: dict[str, Any]
     history: list[dict[str, Any]]
     recipe: str
+
+    @property
+    def epochs(self) -> dict[int, dict[str, Any]]:
+        """Epoch → its line; of an epoch that ran again after a rollback, the last."""
+        return {int(entry["epoch"]): entry for entry in self.history}
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as a map; empty where it is missing or damaged."""
+        try:
+            found = yaml.safe_load(self.recipe)
+        except yaml.YAMLError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def predictor(self) -> dict[str, Any]:
@@ -112,22 +132,41 @@ class Run:
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    """One object an epoch; of an epoch that was run again after a rollback, the last."""
+    """One object an epoch, as they ran. A last line still being written is left out."""
     if not path.is_file():
         return []
-    epochs: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    entries: list[dict[str, Any]] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
-            epochs[int(entry["epoch"])] = entry
+            int(entry["epoch"])
+            entries.append(entry)
         except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines) and not line.endswith("\n"):
+                continue
             raise InputError(
                 f"{path}: line {number} is not a JSON object with an epoch ({error}). "
                 f"Mend or remove that line; the rest of the report does not need it."
             ) from None
-    return [epochs[epoch] for epoch in sorted(epochs)]
+    return entries
+
+
+def _recipe(folder: Path) -> str:
+    path = folder / RECIPE
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _five_cat(folder: Path) -> dict[str, Any]:
+    five_cat = read_json(folder / FIVE_CAT)
+    if not isinstance(five_cat, dict) or not isinstance(five_cat.get("splits"), dict):
+        raise InputError(
+            f"{folder / FIVE_CAT}: holds no `splits`, so it is not the result of a 5CAT. "
+            f"Run `segue 5cat {folder}` again."
+        )
+    return five_cat
 
 
 def read_run(folder: str | Path) -> Run:
@@ -144,17 +183,23 @@ def read_run(folder: str | Path) -> Run:
         raise InputError(
             f"{folder}: has no {FIVE_CAT}, so there is no verdict to report. Run `segue 5cat {folder}` first."
         )
-    five_cat = read_json(folder / FIVE_CAT)
-    if not isinstance(five_cat, dict) or not isinstance(five_cat.get("splits"), dict):
-        raise InputError(
-            f"{folder / FIVE_CAT}: holds no `splits`, so it is not the result of a 5CAT. "
-            f"Run `segue 5cat {folder}` again."
-        )
-    recipe = folder / "recipe.yaml"
+    return Run(folder, manifest, _five_cat(folder), _history(folder / HISTORY), _recipe(folder))
+
+
+def read_begun(folder: str | Path) -> Run:
+    """Read a run in any state: in training, stopped, finished but untested. Nothing is written, nothing locked.
+
+    Raises InputError when there is no run at all, or one of its files is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such run. Check the path.")
+    if not (folder / RECIPE).is_file():
+        raise InputError(f"{folder}: holds no {RECIPE}, so it is not a run. Check the path.")
     return Run(
         folder=folder,
-        manifest=manifest,
-        five_cat=five_cat,
-        history=_history(folder / "history.jsonl"),
-        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
+        manifest=read_manifest(folder, "run") if is_finished(folder) else {},
+        five_cat=_five_cat(folder) if (folder / FIVE_CAT).is_file() else {},
+        history=_history(folder / HISTORY),
+        recipe=_recipe(folder),
     )
