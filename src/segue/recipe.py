@@ -30,8 +30,8 @@ from segue.training.validate import METRICS
 
 Facet = Literal["mean", "rank"]
 Section = TypeVar("Section", bound=BaseModel)
-# Steps of an error's location that stand for no key: the three shapes of a schedule.
-SCHEDULE_TAGS = ("number", "steps", "ramp", "[key]", "by epoch", "controlled")
+# Steps of an error's location that stand for no key: the shapes of a schedule, the kinds of a weight.
+SCHEDULE_TAGS = ("number", "steps", "ramp", "knots", "[key]", "by epoch", "controlled")
 
 
 class _Section(BaseModel):
