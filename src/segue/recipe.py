@@ -89,6 +89,9 @@ class Recipe(_Section):
     context_drop      probability, by epoch, with which the last chunk is hidden from the model in training
     precision         fp32; bf16: autocast; auto: bf16 where the device computes in it, else fp32
     facets            what the model claims to be: `mean` (close to the target), `rank` (orders candidates)
+    expectations      what its authors expected of VAL, told in the report
+    reported          what the experiments that it re-runs saw, in their words and figures
+    next_steps        what to try after it, told in the notes
     """
 
     name: str = Field(min_length=1)
@@ -108,6 +111,8 @@ class Recipe(_Section):
     seed: int = Field(ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "bf16"]
     expectations: tuple[Expectation, ...] = ()
+    reported: str = ""
+    next_steps: tuple[str, ...] = ()
 
     @field_validator("context_drop")
     @classmethod

@@ -48,9 +48,9 @@ class Pass:
     ) -> "Pass":
         """Run the model on a batch, in the mode it is in. `drop`: the probability that x_t is hidden from it."""
         shown_BCD = without_some_last(batch.context_BCD, drop) if drop else batch.context_BCD
-        return cls(
-            model, batch, model(shown_BCD).float(), epoch, rows, heads=nn.ModuleDict() if heads is None else heads
-        )
+        parts = model.parts(shown_BCD)
+        heads = nn.ModuleDict() if heads is None else heads
+        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, heads)
 
     @cached_property
     def pred_BD(self) -> Tensor:
