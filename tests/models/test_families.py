@@ -7,6 +7,7 @@ import torch
 from segue.errors import InputError
 from segue.models import MODELS, LatentModel, build_model
 from segue.models.amn import AttentionMixtureOptions
+from segue.models.causal import CausalOptions
 from segue.models.gru import GatedRecurrentOptions
 from segue.models.lstm import LongShortTermMemoryOptions
 from segue.models.transformer import TransformerOptions, sinusoids
@@ -17,6 +18,7 @@ SMALL = {
     "transformer": TransformerOptions(width=16, layers=2, heads=4, feed_forward=24),
     "lstm": LongShortTermMemoryOptions(width=12),
     "gru": GatedRecurrentOptions(width=12, layers=2),
+    "causal": CausalOptions(width=16, layers=2, heads=2, feed_forward=24),
 }
 
 
@@ -35,7 +37,13 @@ def test_every_family_is_tested_here():
 
 @pytest.mark.parametrize(
     ("family", "parameters"),
-    [("amn", 1_510_912), ("transformer", 17_867_520), ("lstm", 5_120_768), ("gru", 7_095_552)],
+    [
+        ("amn", 1_510_912),
+        ("transformer", 17_867_520),
+        ("lstm", 5_120_768),
+        ("gru", 7_095_552),
+        ("causal", 2 * 768 * 256 + 6 * (4 * 256**2 + 3 * 256 * 640 + 2 * 256) + 256),
+    ],
 )
 def test_sizes_at_768_are_exact(family, parameters):
     """SPEC §7. A bias or a LayerNorm more or less is another model than the experiments'."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segue.errors import InputError, nearest
 from segue.models.amn import AttentionMixture
+from segue.models.causal import Causal
 from segue.models.gru import GatedRecurrent
 from segue.models.lstm import LongShortTermMemory
 from segue.models.network import LatentModel, Options
@@ -15,6 +16,7 @@ MODELS: dict[str, type[LatentModel]] = {
     "transformer": Transformer,
     "lstm": LongShortTermMemory,
     "gru": GatedRecurrent,
+    "causal": Causal,
 }
 
 

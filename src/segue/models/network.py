@@ -15,6 +15,9 @@ from segue.errors import InputError
 from segue.geometry import normalise
 from segue.models.precision import autocast
 from segue.vectors import Space
+from segue.windows import Windows
+from segue.windows.batches import Batch, batches, document_batches
+from segue.windows.rows import Rows
 
 
 class Options(BaseModel):
@@ -112,6 +115,10 @@ class LatentModel(nn.Module):
         """One forward, with what a residual model's output is made of: (B, C, D) → (B, D) each."""
         return self.made_of(self.read(self.with_channel(context_BCD)), context_BCD[:, -1])
 
+    def raw_of(self, batch: Batch) -> Parts:
+        """`parts` for the windows of a training batch: (B, D) each."""
+        return self.parts(batch.context_BCD)
+
     def forward(self, context_BCD: Tensor) -> Tensor:
         """Raw output r, before normalising: (B, C, D) → (B, D). A mean model's r estimates E[target | context]."""
         return self.parts(context_BCD).raw_BD
@@ -133,6 +140,14 @@ class LatentModel(nn.Module):
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions for unit contexts, oldest chunk first: (B, C, D) float32 → (B, D) float32."""
         return self.predict_with_raw(context_BCD)[0]
+
+
+def batches_for(
+    model: LatentModel, windows: Windows, rows: Rows, size: int, *, seed: int | None = None, epoch: int = 0
+) -> Iterator[Batch]:
+    """The batches that a model is trained and validated on: of whole documents where it reads them."""
+    made = document_batches if model.reads_documents else batches
+    return made(windows, rows, size, seed=seed, epoch=epoch)
 
 
 @contextmanager
