@@ -26,12 +26,16 @@ from segue.errors import InputError, nearest
 from segue.models.families import family_named
 from segue.models.network import Options
 from segue.objectives import TERMS, Schedule, Term
+from segue.training.curation import CURATIONS, Curation
+from segue.training.tripwires import Tripwire
 from segue.training.validate import METRICS
 
 Facet = Literal["mean", "rank"]
 Section = TypeVar("Section", bound=BaseModel)
+# What training reads anew at each epoch, so what a tripwire can set.
+CHANGEABLE = ("objective", "context_drop", "curation", "lr", "weight_decay", "gradient_clip", "batch", "precision")
 # Steps of an error's location that stand for no key: the shapes of a schedule, the kinds of a weight.
-SCHEDULE_TAGS = ("number", "steps", "ramp", "knots", "[key]", "by epoch", "controlled")
+SCHEDULE_TAGS = ("number", "map", "ramp", "knots", "[key]", "by epoch", "controlled")
 
 
 class _Section(BaseModel):
@@ -67,6 +71,16 @@ class Best(_Section):
     _metric = field_validator("metric")(_known_metric)
 
 
+class EarlyStop(_Section):
+    """Train no further when a VAL metric was no better than its best for `patience` epochs in a row."""
+
+    metric: str
+    better: Literal["higher", "lower"]
+    patience: int = Field(ge=1)
+
+    _metric = field_validator("metric")(_known_metric)
+
+
 class Expectation(_Section):
     """What the authors of a recipe expected of a VAL metric at an epoch: told in the report, never acted on."""
 
@@ -89,6 +103,9 @@ class Recipe(_Section):
     context_drop      probability, by epoch, with which the last chunk is hidden from the model in training
     precision         fp32; bf16: autocast; auto: bf16 where the device computes in it, else fp32
     facets            what the model claims to be: `mean` (close to the target), `rank` (orders candidates)
+    curation          which train windows an epoch learns from: a name of `CURATIONS` → its value; null: all
+    tripwires         what is watched for after each epoch, and what is then done (`segue.training.tripwires`)
+    early_stop        null: all epochs are trained
     expectations      what its authors expected of VAL, told in the report
     reported          what the experiments that it re-runs saw, in their words and figures
     next_steps        what to try after it, told in the notes
@@ -106,6 +123,9 @@ class Recipe(_Section):
     plateau: Plateau
     objective: dict[str, SerializeAsAny[Term]] = Field(min_length=1)
     context_drop: Schedule = Schedule(0.0)
+    curation: dict[str, SerializeAsAny[Curation]] | None = None
+    tripwires: tuple[Tripwire, ...] = ()
+    early_stop: EarlyStop | None = None
     best: Best
     facets: tuple[Facet, ...] = Field(min_length=1)
     seed: int = Field(ge=0, lt=2**63)
@@ -135,7 +155,20 @@ class Recipe(_Section):
         # JSON has text keys; a schedule's are epochs.
         value["context_drop"] = self.context_drop.model_dump(by_alias=True)
         value["objective"] = {name: term.model_dump(by_alias=True) for name, term in self.objective.items()}
+        value["curation"] = {name: its.written() for name, its in self.curation.items()} if self.curation else None
+        value["tripwires"] = [tripwire.written() for tripwire in self.tripwires]
         return value
+
+    def changed(self, sets: Mapping[str, Any]) -> "Recipe":
+        """The recipe with dotted fields set anew, as its tripwires do. Raises InputError for what cannot be changed."""
+        fields = {**self.to_json(), "tripwires": []}
+        for path, value in sets.items():
+            _set(fields, path, value)
+        return parse(fields, self.name)
+
+    def completed(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """An older recipe's fields with the defaults of those that came later. Raises InputError for what is none."""
+        return parse(written, self.name).to_json()
 
     def to_yaml(self) -> str:
         """The resolved recipe as a file."""
@@ -198,14 +231,75 @@ def parse(values: Mapping[str, Any], recipe: str) -> Recipe:
         fields["objective"] = {
             name: _checked(TERMS[name], term, recipe, f"objective.{name}") for name, term in terms.items()
         }
-    return _checked(Recipe, fields, recipe)
+    if fields.get("curation") is not None:
+        fields["curation"] = _curations(fields["curation"], recipe)
+    if "tripwires" in fields:
+        fields["tripwires"] = _tripwires(fields["tripwires"], recipe)
+    found = _checked(Recipe, fields, recipe)
+    _require_that_tripwires_can_act(found)
+    return found
+
+
+def _curations(written: Any, recipe: str) -> dict[str, Curation] | None:
+    if not isinstance(written, Mapping):
+        raise InputError(f"recipe {recipe}: curation: found {written!r}, a map of one of {list(CURATIONS)} is wanted.")
+    for name in written:
+        if name not in CURATIONS:
+            raise InputError(f"recipe {recipe}: curation: unknown {name!r}. {nearest(str(name), CURATIONS)}")
+    return {
+        name: _checked(CURATIONS[name], CURATIONS[name].fields(value), recipe, f"curation.{name}")
+        for name, value in written.items()
+    } or None
+
+
+def _tripwires(written: Any, recipe: str) -> list[Tripwire]:
+    if not isinstance(written, list | tuple) or not all(isinstance(one, Mapping) for one in written):
+        raise InputError(f"recipe {recipe}: tripwires: found {written!r}, a list of {{name, when, do}} is wanted.")
+    names = [str(one.get("name", number)) for number, one in enumerate(written, start=1)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"recipe {recipe}: tripwires: {twice[0]!r} is there twice, a name of its own is wanted.")
+    return [_checked(Tripwire, one, recipe, f"tripwires.{name}") for name, one in zip(names, written, strict=True)]
+
+
+def _require_that_tripwires_can_act(recipe: Recipe) -> None:
+    """Refuse what a tripwire could not do, alone or after all the others. Raises InputError."""
+    together: dict[str, Any] = {}
+    for tripwire in recipe.tripwires:
+        together |= tripwire.do.set_
+        for sets in (tripwire.do.set_, together):
+            if sets:
+                try:
+                    recipe.changed(sets)
+                except InputError as error:
+                    said = str(error).removeprefix(f"recipe {recipe.name}: ")
+                    raise InputError(f"recipe {recipe.name}: tripwires.{tripwire.name}.do.set: {said}") from None
+
+
+def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted field that training reads anew each epoch. Raises InputError, naming the nearest, for another."""
+    steps = path.split(".")
+    inside: Any = {key: fields[key] for key in CHANGEABLE if key in fields}
+    for depth, step in enumerate(steps):
+        if not isinstance(inside, Mapping) or step not in inside:
+            known = [".".join([*steps[:depth], str(key)]) for key in (inside if isinstance(inside, Mapping) else ())]
+            raise InputError(f"cannot change {path!r}. {nearest(path, known or CHANGEABLE)}")
+        inside = inside[step]
+    if steps[0] == "objective" and len(steps) < 3:
+        fields_of = [f"{path}.{key}" for key in inside]
+        raise InputError(f"cannot change the whole of {path!r}. {nearest(f'{path}.weight', fields_of)}")
+    holder = fields
+    for step in steps[:-1]:
+        holder[step] = dict(holder[step])
+        holder = holder[step]
+    holder[steps[-1]] = value
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """What differs laid over what it extends: sections and terms key by key, values (schedules too) whole.
 
     A section or term set to null is dropped. A change of the model's family drops the other family's options, but for
-    those that every family has: a residual model stays residual.
+    those that every family has: a residual model stays residual. Tripwires are laid over by name; an empty list drops
+    them.
     """
     result = dict(base)
     for key, value in over.items():
@@ -215,7 +309,9 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
                 result[key] = _shared_options(base) | value
                 continue
         old = result.get(key)
-        if value is None and key in result:
+        if depth == 0 and key == "tripwires" and old and value:
+            result[key] = _by_name(old, value)
+        elif value is None and key in result:
             del result[key]
         elif (
             isinstance(value, Mapping) and isinstance(old, Mapping) and (depth == 0 or (depth == 1 and "weight" in old))
@@ -229,6 +325,14 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
 def _shared_options(values: Mapping[str, Any]) -> dict[str, Any]:
     model = values.get("model")
     return {key: model[key] for key in Options.model_fields if key in model} if isinstance(model, Mapping) else {}
+
+
+def _by_name(base: Any, over: Any) -> Any:
+    """Lists of named things: those of the same name replaced in their place, new ones after."""
+    if not all(isinstance(one, Mapping) for listed in (base, over) for one in listed):
+        return over  # refused when it is validated
+    named = {one.get("name", id(one)): one for one in (*base, *over)}
+    return list(named.values())
 
 
 def _family(values: Mapping[str, Any]) -> Any:
