@@ -1,70 +1,155 @@
-"""Every term: its value and gradient against float64, and that it moves the model."""
+"""Every term: its value and its gradient against SPEC §8 written out window by window in float64."""
 
 import numpy as np
 import pytest
 import torch
+from term_formulas import FORMULAS
+from term_scenes import (
+    CONTEXT,
+    DIM,
+    LENGTHS,
+    assert_near,
+    built,
+    generic_raw,
+    in_double,
+    scene_of,
+    some_documents,
+    some_positions,
+)
+from torch import Tensor, nn
 
-from segue.models import LatentModel, build_model
-from segue.models.amn import AttentionMixtureOptions
-from segue.objectives import TERMS, Objective, Pass
-from segue.vectors import Space
+from segue.errors import InputError
+from segue.models import LatentModel
+from segue.objectives import TERMS, Pass, Term
 from segue.windows import windows_of
-from segue.windows.batches import Batch, batches
+from segue.windows.batches import Batch, gather
 from segue.windows.rows import Rows
 
-DIM = 6
+EPOCH = 3
 
-
-@pytest.fixture
-def model() -> LatentModel:
-    torch.manual_seed(0)
-    return build_model("amn", Space("test", DIM), AttentionMixtureOptions(attention=4, hidden=5, bottleneck=4))
-
-
-@pytest.fixture
-def batch(make_store) -> Batch:
-    store = make_store([np.random.default_rng(seed).normal(size=(9, DIM)) for seed in range(3)])
-    return next(batches(windows_of(store, np.arange(3)), Rows(store), 8, seed=0, epoch=1))
-
-
-# name → the term's value in float64, written apart from the code: (raw_BD, target_BD) → scalar
-SLOW = {
-    "mse": lambda raw, target: (
-        sum((raw[b, d] - target[b, d]) ** 2 for b in range(raw.shape[0]) for d in range(raw.shape[1])) / raw.size
+# id → (term, its fields as a recipe has them, the formula's fields at EPOCH)
+CASES = {
+    "mse": ("mse", {}, {}),
+    "cosine": ("cosine", {}, {}),
+    "directional": ("directional", {"margin": {1: 0.9, 3: 0.05}}, {"margin": 0.05}),
+    "directional_smooth": ("directional_smooth", {"margin": {1: 0, 2: 0.04}, "gamma": 8}, {"margin": 0.04, "gamma": 8}),
+    "directional_ratio": (
+        "directional_ratio",
+        {"margin_gap": {1: 0.02, 3: 0.06}, "margin_ratio": 0.05},
+        {"margin_gap": 0.06, "margin_ratio": 0.05},
     ),
+    "anti_copy": ("anti_copy", {"margin": 0.01}, {"margin": 0.01}),
+    "future": ("future", {"margin": {1: 0.5, 3: 0.008}}, {"margin": 0.008}),
+    "rollout": ("rollout", {"steps": 3}, {"steps": 3}),
+    "rollout of 2": ("rollout", {"steps": 2}, {"steps": 2}),
+    "rollout of 5": ("rollout", {"steps": 5}, {"steps": 5}),
+    "positive_floor": ("positive_floor", {"floor": {1: 0.9, 3: 0.12}}, {"floor": 0.12}),
+    "unit_norm": ("unit_norm", {}, {}),
+    "orthogonality": ("orthogonality", {}, {}),
+    "residual_size": ("residual_size", {}, {}),
+    "next_vs_prev": ("next_vs_prev", {"hidden": 7}, {}),
+    **{
+        f"info_nce, {candidates}{', hard' if hard else ''}": (
+            "info_nce",
+            {"temperature": 0.07, "candidates": candidates, "hard_negative": hard},
+            {"temperature": 0.07, "candidates": candidates, "hard_negative": hard},
+        )
+        for candidates in ("batch", "future", "outside", "batch+future", "batch+outside")
+        for hard in (False, True)
+    },
 }
+HINGED = ("directional", "anti_copy", "future", "rollout", "positive_floor")
 
 
-def test_every_term_is_tested_here():
-    assert set(SLOW) == set(TERMS)
+@pytest.fixture
+def documents() -> list[np.ndarray]:
+    return some_documents()
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_value_and_gradient_against_float64(name, model, batch):
-    rows = Rows(batch.windows.store)
-    made = Pass.of(model, batch, 1, rows)
-    leaf_BD = made.raw_BD.detach().requires_grad_()
-    value = TERMS[name](weight=1).value(Pass(model, batch, leaf_BD, 1, rows))
+@pytest.fixture(params=[1, 2], ids=["h = 1", "h = 2"])
+def batch(request, make_store, documents) -> Batch:
+    """All windows, the last of each document among them, in no order."""
+    store = make_store(documents, positions=some_positions())
+    windows = windows_of(store, np.arange(len(LENGTHS)), CONTEXT, request.param)
+    return gather(windows.take(np.random.default_rng(1).permutation(len(windows))), Rows(store))
+
+
+@pytest.fixture(params=["amn", "transformer", "residual transformer"])
+def model(request) -> LatentModel:
+    return built(request.param)
+
+
+def head_of(term: Term) -> nn.ModuleDict:
+    torch.manual_seed(11)
+    head = term.head(DIM)
+    return nn.ModuleDict({} if head is None else {"next_vs_prev": head})
+
+
+def made_of(case: str, batch: Batch, raw: Tensor, **more: object) -> tuple[Term, Pass]:
+    name, fields, _ = CASES[case]
+    term = TERMS[name](weight=1, **fields)
+    return term, Pass(raw_BD=raw, batch=batch, epoch=EPOCH, rows=Rows(batch.windows.store), **more)
+
+
+def test_every_term_has_a_formula_and_a_case():
+    assert set(FORMULAS) == set(TERMS) == {name for name, *_ in CASES.values()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_value_and_gradient_on_the_raw_output(case, batch, documents):
+    model = built("amn")
+    leaf = generic_raw(batch).requires_grad_()
+    delta = (0.5 * generic_raw(batch).flip(0)).requires_grad_()
+    name, fields, at_epoch = CASES[case]
+    heads = head_of(TERMS[name](weight=1, **fields))
+    term, made = made_of(case, batch, leaf, model=model, heads=heads, delta_BD=delta)
+    value = term.value(made)
     value.backward()
-    raw, target = leaf_BD.detach().double().numpy(), batch.target_BD.double().numpy()
-    assert value.item() == pytest.approx(SLOW[name](raw, target), rel=1e-5)
-    step = 1e-6
-    for b, d in [(0, 0), (3, 5), (7, 2)]:
-        nudge = np.zeros_like(raw)
-        nudge[b, d] = step
-        slope = (SLOW[name](raw + nudge, target) - SLOW[name](raw - nudge, target)) / (2 * step)
-        assert leaf_BD.grad[b, d].item() == pytest.approx(slope, rel=1e-3, abs=1e-7)
+
+    raw64 = leaf.detach().double().requires_grad_()
+    delta64 = delta.detach().double().requires_grad_()
+    head64 = in_double(next(iter(heads.values()), None))
+    scene = scene_of(batch, documents, raw64, model=in_double(model), head=head64, delta=delta64)
+    wanted = FORMULAS[name](scene, **at_epoch)
+    wanted.backward()
+    assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
+    ours, theirs = (delta, delta64) if name == "residual_size" else (leaf, raw64)
+    assert_near(ours.grad, theirs.grad)
+    if name in HINGED:
+        assert min(scene.hinges) < -0.005 and max(scene.hinges) > 0.005, "both sides of the hinge"
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_each_term_changes_the_gradient(name, model, batch):
-    """Several guardrails of the original experiments were no-ops."""
-    objective = Objective({name: TERMS[name](weight=1)}, Rows(batch.windows.store))
-    objective(model, batch, 1).total.backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-    assert sum(parameter.grad.norm() for parameter in model.parameters()) > 1e-4
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_on_the_model_and_on_the_head(case, batch, documents, model):
+    """Through the network, whatever a term asks of it: another forward, its delta, a head."""
+    name, fields, at_epoch = CASES[case]
+    term = TERMS[name](weight=1, **fields)
+    heads = head_of(term)
+    made = Pass.of(model, batch, EPOCH, Rows(batch.windows.store), heads)
+    if name == "residual_size" and model.alpha is None:
+        with pytest.raises(InputError, match=r"model\.residual"):
+            term.value(made)
+        return
+    term.value(made).backward()
+
+    model64, context64 = in_double(model), batch.context_BCD.double()
+    heads64 = in_double(heads)
+    raw64 = model64(context64)
+    delta64 = None if model.alpha is None else (raw64 - context64[:, -1]) / model64.alpha
+    head64 = next(iter(heads64.values()), None)
+    FORMULAS[name](scene_of(batch, documents, raw64, model=model64, head=head64, delta=delta64), **at_epoch).backward()
+    ours, wanted = (
+        torch.cat([_gradient(parameter) for parameter in [*m.parameters(), *h.parameters()]])
+        for m, h in ((model, heads), (model64, heads64))
+    )
+    assert float(wanted.norm()) > 1e-3
+    assert_near(ours, wanted)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_each_term_says_what_it_is(name):
-    assert all(word in (TERMS[name].__doc__ or "") for word in ("value ", "inputs ", "source "))
+    assert all(word in (TERMS[name].__doc__ or "") for word in ("value ", "inputs ", "gradient ", "source "))

@@ -69,14 +69,14 @@ def _shape_of(value: Any) -> str:
         return "knots"
     if isinstance(value, Ramp) or (isinstance(value, dict) and not all(str(key).isdigit() for key in value)):
         return "ramp"
-    return "steps" if isinstance(value, dict) else "number"
+    return "map" if isinstance(value, dict) else "number"
 
 
 class Schedule(
     RootModel[
         Annotated[
             Annotated[Number, Tag("number")]
-            | Annotated[dict[Epoch, Number], Tag("steps")]
+            | Annotated[dict[Epoch, Number], Tag("map")]
             | Annotated[Ramp, Tag("ramp")]
             | Annotated[Knots, Tag("knots")],
             Discriminator(_shape_of),
