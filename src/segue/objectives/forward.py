@@ -47,8 +47,8 @@ class Pass:
         drop: float = 0.0,
     ) -> "Pass":
         """Run the model on a batch, in the mode it is in. `drop`: the probability that x_t is hidden from it."""
-        shown_BCD = without_some_last(batch.context_BCD, drop) if drop else batch.context_BCD
-        parts = model.parts(shown_BCD)
+        shown = batch.with_last(some_hidden(batch.context_BCD[:, -1], drop)) if drop else batch
+        parts = model.raw_of(shown)
         heads = nn.ModuleDict() if heads is None else heads
         return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, heads)
 
@@ -94,9 +94,7 @@ class Pass:
         return chunks_BKD, torch.as_tensor(exists_BK, device=chunks_BKD.device)
 
 
-def without_some_last(context_BCD: Tensor, probability: float) -> Tensor:
-    """Contexts whose last chunk is, each with a probability, a random unit vector (`context_drop`, SPEC §8)."""
-    last_BD = context_BCD[:, -1]
+def some_hidden(last_BD: Tensor, probability: float) -> Tensor:
+    """Each chunk with a probability a random unit vector in its place (`context_drop`, SPEC §8): (B, D) → (B, D)"""
     hidden_B1 = torch.rand(len(last_BD), 1, device=last_BD.device) < probability
-    shown_BD = torch.where(hidden_B1, normalise(torch.randn_like(last_BD)), last_BD)
-    return torch.cat([context_BCD[:, :-1], shown_BD[:, None]], 1)
+    return torch.where(hidden_B1, normalise(torch.randn_like(last_BD)), last_BD)
