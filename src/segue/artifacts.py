@@ -215,3 +215,17 @@ def lock(folder: str | Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def is_held(folder: str | Path) -> bool:
+    """Whether a process holds a folder's lock now. Looks without writing; a lock left by a kill does not count."""
+    try:
+        file = (Path(folder) / ".lock").open("rb")
+    except OSError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

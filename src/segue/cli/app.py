@@ -10,6 +10,7 @@ from segue.cli import (
     arrow,
     certify,
     check,
+    compare,
     demo,
     embed,
     fivecat,
@@ -51,6 +52,7 @@ app.command("certify")(certify.certify)
 app.command("frontier")(frontier.frontier)
 app.command("steer")(steer.steer)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from segue.report.numerals import number, with_interval
+from segue.report.numerals import NONE, number, with_interval
 from segue.report.run import MODEL, Result, Run, result
 from segue.report.tables import Cell, Line, Table
 from segue.report.verdict import profiles
@@ -48,6 +48,11 @@ def gates_passed(run: Run, profile: str) -> tuple[int, int] | None:
     return sum(judged), len(judged)
 
 
+def gates_text(counted: tuple[int, int] | None) -> str:
+    """`3/5`: passed of those judged."""
+    return NONE if counted is None else f"{counted[0]}/{counted[1]}"
+
+
 def levels(run: Run) -> list[Level]:
     """Each level against the 5CAT of a tested run; none where it was not tested on VAL."""
     if PART not in run.splits:
@@ -86,7 +91,7 @@ def _within(found: Result, bound: float) -> Asked:
 
 def _gates(run: Run, wanted: int) -> Asked:
     passed = gates_passed(run, "original")
-    found = "–" if passed is None else f"{passed[0]} of {passed[1]} judged"
+    found = NONE if passed is None else f"{passed[0]} of {passed[1]} judged"
     met = passed is not None and passed[0] >= wanted
     # Gates that were not judged could still decide it.
     open_ = passed is None or (not met and passed[0] + 5 - passed[1] >= wanted)

@@ -25,6 +25,16 @@ def number(value: float | None, kind: str = "plain") -> str:
     return text.replace("-", MINUS)
 
 
+def size(count: int | None) -> str:
+    """How large a model is: 17.5 M, 813 k, 512."""
+    if count is None:
+        return NONE
+    for power, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * power:
+            return f"{count / power:.3g}{unit}"
+    return str(count)
+
+
 def interval(measured: Result, kind: str = "plain") -> str:
     """`[0.538, 0.552]`; empty where there is none."""
     if measured.low is None or measured.high is None:

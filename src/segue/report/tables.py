@@ -23,12 +23,13 @@ from segue.report.run import MODEL, NOTHING, Result, Run, result
 
 
 class Cell(NamedTuple):
-    """`text` is all that a cell of words has."""
+    """`text` is all that a cell of words has; with `words` it is set to the left and sorted as text."""
 
     text: str = NONE
     interval: str = ""
     title: str = ""
     sort: float | None = None
+    words: bool = False
 
 
 class Line(NamedTuple):

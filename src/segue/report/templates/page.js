@@ -1,17 +1,19 @@
 "use strict";
-// Sort a table by the column whose heading was pressed: numbers fall first, then rise; "–" always comes last.
+// Sort a table by the column whose heading was pressed: numbers fall first, words rise; "–" always comes last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const body = table.tBodies[0];
   const key = (row, column) => {
     const cell = row.cells[column];
     if (column === 0) return cell.firstChild.textContent.trim();
+    if (cell.classList.contains("words")) return cell.textContent.trim() === "–" ? null : cell.textContent.trim();
     return cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
   };
   headings.forEach((heading, column) => {
+    const words = column === 0 || body.rows[0]?.cells[column].classList.contains("words");
     heading.querySelector("button").addEventListener("click", () => {
-      const first = column === 0 ? "ascending" : "descending";
-      const second = column === 0 ? "descending" : "ascending";
+      const first = words ? "ascending" : "descending";
+      const second = words ? "descending" : "ascending";
       const order = heading.getAttribute("aria-sort") === first ? second : first;
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", order);

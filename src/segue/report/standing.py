@@ -1,0 +1,144 @@
+"""Where a run stands: in training, interrupted, stopped and by what, finished, tested. Read, never written."""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segue.artifacts import is_held, read_json
+from segue.report.run import HISTORY, RECIPE, Run, lookup
+
+STEPS = "steps.jsonl"
+
+
+class Standing(NamedTuple):
+    """How far a run is.
+
+    state    begun, training, testing, interrupted, diverged, stopped, untested, finished
+    epoch    the one in training; else the last trained; 0 before the first
+    epochs   what the recipe asks for
+    by       what stopped it: an event of its last epoch
+    """
+
+    state: str
+    epoch: int
+    epochs: int
+    by: str = ""
+
+    @property
+    def said(self) -> str:
+        """`training, epoch 3 of 20`"""
+        of = f"epoch {self.epoch} of {self.epochs}"
+        return {
+            "begun": "begun, no epoch trained",
+            "training": f"training, {of}",
+            "testing": "trained, in its last test",
+            "interrupted": f"interrupted after {of}",
+            "diverged": f"diverged after {of}",
+            "stopped": f"stopped{f' by {self.by}' if self.by else ''} after {of}",
+            "untested": "finished, not tested",
+            "finished": "finished",
+        }[self.state]
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will be written without a further command."""
+        return self.state in ("diverged", "stopped", "untested", "finished")
+
+
+def standing(run: Run) -> Standing:
+    """From the files of a run and whether a process holds its lock."""
+    last = int(run.history[-1]["epoch"]) if run.history else 0
+    epochs = int(run.resolved.get("epochs") or last)
+    diverged = lookup(run.manifest, "diverged") or any("not finite" in event for event in _last_events(run))
+    if run.manifest and not diverged:
+        if last < epochs or lookup(run.manifest, "stopped"):
+            return Standing("stopped", last, epochs, _stopper(run))
+        return Standing("finished" if run.five_cat else "untested", last, epochs)
+    if is_held(run.folder):
+        newest = last_step(run.folder)
+        begun = int(newest["epoch"]) if newest and newest.get("line", 0) > len(run.history) else last + 1
+        state = "testing" if last >= epochs else "training"
+        return Standing(state, min(begun, epochs), epochs)
+    if diverged:
+        return Standing("diverged", last, epochs)
+    return Standing("interrupted" if last else "begun", last, epochs)
+
+
+def _last_events(run: Run) -> list[str]:
+    return [str(event) for event in (run.history[-1].get("events") or [])] if run.history else []
+
+
+def _stopper(run: Run) -> str:
+    """The tripwire of the recipe that the last epoch's events name, `early stop`, or nothing known."""
+    said = " ".join(_last_events(run))
+    for one in run.resolved.get("tripwires") or []:
+        if lookup(one, "do.stop") and str(one.get("name")) in said:
+            return f"tripwire “{one['name']}”"
+    return "early stop" if "early stop" in said.lower() else ""
+
+
+def steps(folder: Path) -> Iterator[dict[str, Any]]:
+    """What `steps.jsonl` holds, oldest first; nothing where it is missing. A line being written is left out."""
+    path = folder / STEPS
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict) and isinstance(found.get("epoch"), int):
+                yield found
+
+
+def last_step(folder: Path) -> dict[str, Any] | None:
+    """The newest line of `steps.jsonl`."""
+    newest = deque(steps(folder), maxlen=1)
+    return newest[0] if newest else None
+
+
+def made_at(run: Run) -> str:
+    """The day a run was finished; of one that is not, the day of its last epoch, or of its beginning."""
+    told = run.manifest.get("made_at")
+    if isinstance(told, str):
+        return told[:10]
+    path = run.folder / (HISTORY if (run.folder / HISTORY).is_file() else RECIPE)
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+
+
+def parameters(run: Run) -> int | None:
+    """How many numbers the model has; None before the first epoch of an unfinished run."""
+    known = run.predictor.get("parameters") or lookup(run.manifest, "model.parameters")
+    if known is None:
+        folders = sorted(path.parent for path in run.folder.glob("epochs/*/manifest.json"))
+        known = read_json(folders[-1] / "manifest.json").get("parameters") if folders else None
+    return int(known) if isinstance(known, int) else None
+
+
+def approach(run: Run) -> str:
+    """What is trained and by what: `transformer · mse + directional · h 2`."""
+    recipe = run.resolved
+    model = recipe.get("model") or {}
+    family = str(model.get("family") if isinstance(model, dict) else model)
+    if isinstance(model, dict) and model.get("residual") is not None:
+        family = f"residual {family}"
+    if isinstance(model, dict) and model.get("positional") is not None:
+        family += f", positional {model['positional']:g}"
+    terms = [name for name, its in (recipe.get("objective") or {}).items() if _weighs(lookup(its, "weight"))]
+    parts = [family, " + ".join(terms)]
+    parts += [f"h {recipe['horizon']}"] if recipe.get("horizon", 1) != 1 else []
+    parts += ["context drop"] if _weighs(recipe.get("context_drop") or 0) else []
+    parts += ["curation"] if recipe.get("curation") else []
+    return " · ".join(part for part in parts if part)
+
+
+def _weighs(weight: Any) -> bool:
+    """Whether a weight is ever above 0: a number, a map by epoch; ramps and controllers always are."""
+    if isinstance(weight, dict):
+        by_epoch = all(isinstance(key, int) for key in weight)
+        return any(_weighs(value) for value in weight.values()) if by_epoch else True
+    return bool(weight)
