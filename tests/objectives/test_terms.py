@@ -35,7 +35,7 @@ CASES = {
     "directional_smooth": ("directional_smooth", {"margin": {1: 0, 2: 0.04}, "gamma": 8}, {"margin": 0.04, "gamma": 8}),
     "directional_ratio": (
         "directional_ratio",
-        {"margin_gap": {1: 0.02, 3: 0.06}, "margin_ratio": 0.05},
+        {"margin_gap": {1: 0.02, 3: 0.06}, "margin_ratio": {1: 0.2, 2: 0.05}},
         {"margin_gap": 0.06, "margin_ratio": 0.05},
     ),
     "anti_copy": ("anti_copy", {"margin": 0.01}, {"margin": 0.01}),

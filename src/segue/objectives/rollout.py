@@ -23,9 +23,9 @@ class Rollout(Term):
     inputs    raw_BD any norm, target_BD and context_BCD unit; p_1 is the batch's own prediction, each later step one
               more forward of the model in the mode it is in. Under `context_drop` the later contexts are whole
     gradient  through every step, the predictions that were fed back included
-    caution   the first step is MSE on the unit prediction, (2 − 2 cos) / D, divided by H; a later one pulls, where two
-              predictions in a row are nearer than .95, some thousand times as hard. It costs H − 1 forwards and
-              backwards more, and knows nothing of what comes after the target
+    caution   the first step is MSE on the unit prediction, (2 − 2 cos) / D; where two predictions in a row are nearer
+              than .95 a later one pulls 10 D / 2 as hard, 3,840 times at D = 768. It costs H − 1 forwards and
+              backwards more, and never sees what comes after the target
     source    SPEC §8
     """
 
