@@ -7,7 +7,7 @@ Legend: P predictors, S asks, K offsets, W windows, B windows of a block, N chun
 D width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,19 @@ class Measured:
             candidates={
                 pool: np.concatenate([block.candidates[pool] for block in blocks]) for pool in blocks[0].candidates
             },
+            **arrays,
+        )
+
+    def beside(self, other: "Measured") -> "Measured":
+        """These predictors and others measured on the same windows: P + P' of them."""
+        names = ("similarity_PKW", "cos_PSW", "rank_PSW", "par_PW", "mse_PW", "l2_PW", "l2_raw_PW")
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        mine, its = self.secondary.columns, other.secondary.columns
+        columns = {path: np.concatenate([mine[path], its[path]]) for path in mine}
+        return replace(
+            self,
+            rank={pool: np.concatenate([rank_PW, other.rank[pool]]) for pool, rank_PW in self.rank.items()},
+            secondary=Secondary(columns, self.secondary.chance),
             **arrays,
         )
 

@@ -9,7 +9,8 @@ from segue.alignment.profiles import Profiles, choose_profiles
 from segue.artifacts import hash_file
 from segue.errors import InputError, nearest
 from segue.models.controls import ATTAINABLE, UNATTAINABLE
-from segue.models.fitting import fit_controls
+from segue.models.fitting import kept_controls
+from segue.models.kept import Cache
 from segue.models.outside import PredictionFile
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
@@ -28,11 +29,13 @@ def evaluate(
     device: str = "cpu",
     seed: int = 0,
     progress: Progress = silent,
+    kept: Cache | None = None,
 ) -> dict[str, Any]:
     """The full 5CAT of a predictor, of a file of predictions, or of a control by its name, on VAL and OOD of a store.
 
     ood       a store all of whose documents stand for OOD; without it the split's OOD part, if it has one
     profile   whose verdict counts: a shipped profile's name, a YAML file's path, or what `choose_profiles` gave
+    kept      where controls fitted and measured before are found and kept; None: all is done now
     → the value of `5cat.json` (DESIGN). Raises InputError for an unknown control or profile, vectors of another space,
     a part without windows, or predictions that are not wanted ones.
     """
@@ -50,7 +53,7 @@ def evaluate(
     if isinstance(predictor, PredictionFile):
         read = predictor.on({part: its.windows for part, its in on.parts.items()})
         on = on.only(read)
-    fitted = fit_controls(on.train, on.every["VAL"], device, progress)
+    fitted, were_kept = kept_controls(on.train, on.every["VAL"], device, progress, kept)
     judged: dict[str, Predictor]
     if isinstance(predictor, str):
         judged = {part: controls_for(fitted, on.every[part], device, seed)[predictor] for part in on.parts}
@@ -58,7 +61,10 @@ def evaluate(
         judged = dict(read)
     else:
         judged = dict.fromkeys(on.parts, predictor)
-    result = five_cat(judged, on.parts, fitted, on.every, profile=profiles, device=device, seed=seed, progress=progress)
+    result = five_cat(
+        judged, on.parts, fitted, on.every, profile=profiles, device=device, seed=seed, progress=progress, kept=kept
+    )
+    result["kept"] = {"fitted": were_kept, **result["kept"]}
     few = {part: few_candidates(its.windows) for part, its in on.parts.items()}
     warnings = [*_said_of_harness(result), *on.data["warnings"], *said_of_few(few, on.parts)]
     result["data"] = {**on.data, "few_candidates": few, "warnings": warnings}

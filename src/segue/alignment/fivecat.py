@@ -1,11 +1,12 @@
 """5CAT, the five causal alignment tests: measure, summarise, judge, and say it in one JSON value (DESIGN)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from segue.alignment.beside import controls_beside
 from segue.alignment.certification import Fact, facts_of
 from segue.alignment.compare import Measured
 from segue.alignment.figures import Figures, figures
@@ -15,7 +16,8 @@ from segue.alignment.measure import Part, measure
 from segue.alignment.profiles import Profiles, choose_profiles
 from segue.alignment.rollouts import Reencoder
 from segue.errors import InputError
-from segue.models.controls import ATTAINABLE, know_answers
+from segue.models.controls import ATTAINABLE, UNATTAINABLE, Random, know_answers
+from segue.models.kept import Cache
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
 from segue.statistics import DocumentBootstrap
@@ -60,7 +62,62 @@ def controls_for(
     windows   all windows of the part, not a sample: the oracle must recognise what a rollout leads to
     """
     mean_D = fitted["corpus_mean"].predict(Rows(windows.store, device)(windows.context_rows()[:1]))[0]
-    return {**fitted, **know_answers(windows, Rows(windows.store, device), mean_D, seed)}
+    # Its own for each part, so that what is drawn on one does not depend on what was measured before.
+    random = Random(windows.store.dim, windows.context, windows.horizon)
+    return {**fitted, "random": random, **know_answers(windows, Rows(windows.store, device), mean_D, seed)}
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One part: figures of the judged predictor and of the controls, what is known of these, whether they were kept."""
+
+    figures: Figures
+    controls: dict[str, Figures]
+    facts: list[Fact]
+    kept: bool
+
+
+def tested(
+    judged: Predictor,
+    part: Part,
+    fitted: Mapping[str, Predictor],
+    every: Windows,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    legacy: bool = False,
+    reencoder: Reencoder | None = None,
+    progress: Progress = silent,
+    kept: Cache | None = None,
+) -> Tested:
+    """Measure a predictor and the controls on a part, and check the controls' figures against what is known of them.
+
+    legacy   the original harness's figures too
+    """
+
+    def controls() -> dict[str, Predictor]:
+        return controls_for(fitted, every, device, seed)
+
+    own = measure({"": judged}, part, device=device, seed=seed, reencoder=reencoder, progress=progress)
+    measured, were_kept = controls_beside(
+        judged,
+        part,
+        fitted,
+        every,
+        controls,
+        device=device,
+        seed=seed,
+        reencoder=reencoder,
+        progress=progress,
+        kept=kept,
+    )
+    names = ["", *dict.fromkeys([*fitted, *UNATTAINABLE])]
+    found = summarise(names, own.beside(measured), part.windows, judged.reach, seed)
+    facts = facts_of(found, fitted, part, judged.reach)
+    if legacy:
+        everyone = {"": judged, **controls()}
+        found = {name: with_legacy(found[name], everyone[name], part, device) for name in names}
+    return Tested(found.pop(""), found, facts, were_kept)
 
 
 def five_cat(
@@ -74,6 +131,7 @@ def five_cat(
     seed: int = 0,
     reencoder: Reencoder | None = None,
     progress: Progress = silent,
+    kept: Cache | None = None,
 ) -> dict[str, Any]:
     """The full 5CAT of one predictor beside all controls.
 
@@ -83,28 +141,43 @@ def five_cat(
     every_window   all windows of each part, for the controls that know the answers
     profile        whose verdict counts; the others of `choose_profiles` are judged and reported beside it
     reencoder      a decoder and an encoder, for the rollout through text
+    kept           where the controls' figures are kept for the next predictor; None: measured now
     → the value of `5cat.json` without its `data`, which the caller knows. Raises InputError for an unknown profile.
     """
     profiles = choose_profiles(profile) if isinstance(profile, str) else profile
     predictor = judged["VAL"]
-    everyone: dict[str, dict[str, Predictor]] = {}
-    figures_of: dict[str, Figures] = {}
-    controls: dict[str, dict[str, Figures]] = {}
-    facts: dict[str, list[Fact]] = {}
-    for name, part in parts.items():
-        everyone[name] = {"": judged[name], **controls_for(fitted, every_window[name], device, seed)}
-        measured = measure(everyone[name], part, device=device, seed=seed, reencoder=reencoder, progress=progress)
-        found = summarise(list(everyone[name]), measured, part.windows, predictor.reach, seed)
-        facts[name] = facts_of(found, everyone[name], part, predictor.reach)
-        figures_of[name] = found.pop("")
-        for control, its in found.items():
-            controls.setdefault(control, {})[name] = its
-    if profiles.needs_legacy:  # after all else: what `random` draws there must not change its other figures
-        for name, part in parts.items():
-            figures_of[name] = with_legacy(figures_of[name], judged[name], part, device)
-            for control, of_part in controls.items():
-                of_part[name] = with_legacy(of_part[name], everyone[name][control], part, device)
-    evidence = Evidence(figures_of, controls, predictor.facets, predictor.horizon)
+    found = {
+        name: tested(
+            judged[name],
+            part,
+            fitted,
+            every_window[name],
+            device=device,
+            seed=seed,
+            legacy=profiles.needs_legacy,
+            reencoder=reencoder,
+            progress=progress,
+            kept=kept,
+        )
+        for name, part in parts.items()
+    }
+    controls = {
+        control: {name: its.controls[control] for name, its in found.items()} for control in found["VAL"].controls
+    }
+    judged_figures = {name: its.figures for name, its in found.items()}
+    evidence = Evidence(judged_figures, controls, predictor.facets, predictor.horizon)
+    return {
+        **_said_of(predictor, evidence, profiles),
+        # The controls' figures on this very data, against arithmetic that shares no code with the harness.
+        "certified": all(fact.holds for its in found.values() for fact in its.facts),
+        "certification": {name: [fact.to_json() for fact in its.facts] for name, its in found.items()},
+        "kept": {name: its.kept for name, its in found.items()},
+    }
+
+
+def _said_of(predictor: Predictor, evidence: Evidence, profiles: Profiles) -> dict[str, Any]:
+    """Verdicts, figures and lifts of the judged predictor, and the controls'."""
+    figures_of, controls = evidence.judged, evidence.controls
     verdicts = _verdicts(evidence, profiles)
     return {
         "profile": profiles.chosen,
@@ -134,9 +207,6 @@ def five_cat(
             "cos": evidence.cos_gap().to_json(),
             "bins": {name: evidence.cos_gap(("bins", name)).to_json() for name in ("low", "normal", "high")},
         },
-        # The controls' figures on this very data, against arithmetic that shares no code with the harness.
-        "certified": all(fact.holds for its in facts.values() for fact in its),
-        "certification": {part: [fact.to_json() for fact in its] for part, its in facts.items()},
     }
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from segue.alignment.figures import BINS, Figures
-from segue.alignment.forwards import STEP, STEPS, WHOLE, Ask, Chance, answer
+from segue.alignment.forwards import STEP, STEPS, WHOLE, Ask, Chance, Questions, answer
 from segue.alignment.measure import BLOCK, Part
 from segue.models.predictor import Predictor
 from segue.windows import Windows
@@ -83,7 +83,8 @@ def legacy_columns(predictor: Predictor, windows: Windows, device: str = "cpu") 
         # Its "cross article" took the window's own first slot: the same ablation as ours with another chunk to swap in.
         chance = Chance(order_WC[at], rows(block.context_rows()[:, 0]))
         with torch.inference_mode():
-            answer_SBD, _ = answer(predictor, block, rows, asks, chance)
+            answer_SBD = torch.empty(len(asks), len(block), rows.dim, device=rows.device)
+            answer(predictor, Questions(block, rows, asks, chance), answer_SBD)
             blocks.append(_block_columns(answer_SBD, asks, block, rows))
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 

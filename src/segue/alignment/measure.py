@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from segue.alignment.compare import Corpus, Measured, compare
-from segue.alignment.forwards import Chance, answer, asks_of, shuffled_orders
+from segue.alignment.forwards import Chance, Questions, answer, asks_of, shuffled_orders
 from segue.alignment.rollouts import Reencoder
 from segue.alignment.secondary import measure_secondary
 from segue.models.predictor import Predictor, RawPredictor
@@ -44,14 +44,16 @@ def measure(
     predictors: Mapping[str, Predictor],
     part: Part,
     *,
+    beside: Predictor | None = None,
     device: str = "cpu",
     only_whole: bool = False,
     seed: int = 0,
     reencoder: Reencoder | None = None,
     progress: Progress = silent,
 ) -> Measured:
-    """Everything 5CAT takes a mean of, for all predictors (axis P in their order); the first one is the judged one.
+    """Everything 5CAT takes a mean of, for all predictors (axis P in their order).
 
+    beside       the judged predictor, whose reach bounds the pool `unseen` for everybody; without, the first one is it
     only_whole   tests A and B alone, without the pool `corpus` and all that is measured on a sample (mini-5CAT)
     reencoder    what turns predictions into text and text into vectors, for the re-encoded rollout
     Raises ValueError when a predictor is not of the windows' width, context and horizon.
@@ -66,19 +68,24 @@ def measure(
     order_WC = shuffled_orders(len(windows), windows.context, generator)
     other_W = other_document_rows(part, generator)
     corpus = None if only_whole else Corpus(part.corpus_rows(), rows(part.corpus_rows()))
-    judged_reach = next(iter(predictors.values())).reach
+    judged_reach = (beside or next(iter(predictors.values()))).reach
+    what = f"5CAT on {part.name}" + (", controls" if beside else "")
+    size = 2 * BLOCK if len(predictors) == 1 else BLOCK
+    # One buffer for all blocks: fresh memory of this size costs more to map than to fill.
+    whole_block = torch.empty(len(predictors), len(asks), min(size, len(windows)), rows.dim, device=rows.device)
     blocks = []
-    for start in range(0, len(windows), BLOCK):
-        progress(f"5CAT on {part.name}", start, len(windows), "windows")
-        at = np.arange(start, min(start + BLOCK, len(windows)))
+    for start in range(0, len(windows), size):
+        progress(what, start, len(windows), "windows")
+        at = np.arange(start, min(start + size, len(windows)))
         block = windows.take(at)
         chance = Chance(order_WC[at], None if other_W is None else rows(other_W[at]))
+        questions = Questions(block, rows, asks, chance)
+        answer_PSBD = whole_block[:, :, : len(at)]
         with torch.inference_mode():
-            answers = [answer(p, block, rows, asks, chance) for p in predictors.values()]
-            answer_PSBD = torch.stack([answer_SBD for answer_SBD, _ in answers])
-            raw_PBD = torch.stack([answer_SBD[0] if raw_BD is None else raw_BD for answer_SBD, raw_BD in answers])
+            raws = [answer(p, questions, answer_PSBD[i]) for i, p in enumerate(predictors.values())]
+            raw_PBD = torch.stack([answer_PSBD[i, 0] if raw is None else raw for i, raw in enumerate(raws)])
             blocks.append(compare(answer_PSBD, raw_PBD, asks, block, rows, judged_reach, corpus))
-    progress(f"5CAT on {part.name}", len(windows), len(windows), "windows")
+    progress(what, len(windows), len(windows), "windows")
     measured = Measured.joined(blocks)
     tells_raw_P = [isinstance(p, RawPredictor) for p in predictors.values()]
     measured = replace(measured, l2_raw_PW=np.where(np.array(tells_raw_P)[:, None], measured.l2_raw_PW, np.nan))

@@ -111,7 +111,7 @@ def fed_rollouts(
     return columns
 
 
-BLOCK = 256  # windows a block, as in `measure`
+BLOCK = 512  # windows a block, as `forwards.contexts` has them
 
 
 def _rolled(predictor: Predictor, windows: Windows, rows: Rows, feed: Snap | Reencoder) -> Tensor:

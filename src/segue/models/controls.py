@@ -49,7 +49,7 @@ class SlotWeights(_Control):
 
     def direction(self, context_BCD: Tensor) -> Tensor:
         weights_C = torch.as_tensor(self.weights, dtype=context_BCD.dtype, device=context_BCD.device)
-        return torch.einsum("bcd,c->bd", context_BCD, weights_C)
+        return weights_C @ context_BCD
 
 
 class Ridge(_Control):
@@ -113,11 +113,60 @@ class ReadAvoider(_Control):
         return torch.where(rest_BD.norm(dim=1, keepdim=True) > 1e-4, rest_BD, last_BD)
 
 
+class Recognition:
+    """Knows a corpus's contexts by their bits: from a context to the row of its offset 0.
+
+    windows   all of a part's; every row that can be offset 0, to the end of each run, is known: rollouts step past the
+              last window
+    reach     how many rows after offset 0 an answer may lie
+    """
+
+    def __init__(self, windows: Windows, rows: Rows, reach: int, rng: np.random.Generator):
+        self.rows, self.context = rows, windows.context
+        weights_U = rng.integers(0, 2**63, rows.dim, dtype=np.uint64)[::2] * 2 + 1  # one for each two floats
+        self._word_weights_U = torch.from_numpy(weights_U.view(np.int64)).to(rows.device)
+        self._slot_weights_C = rng.integers(0, 2**63, windows.context, dtype=np.uint64) * 2 + 1
+        bounds = np.unique(np.stack([windows.last_W - windows.earlier_W, windows.last_W + windows.later_W]), axis=1)
+        self.last_rows = np.concatenate([np.arange(a + windows.context - 1, b + 1) for a, b in bounds.T])
+        self.ends = np.repeat(bounds[1], bounds[1] - bounds[0] + 2 - windows.context)  # of the run of each
+        context_rows = self.last_rows[:, None] + np.arange(1 - self.context, 1)
+        answers = np.concatenate([self.last_rows + k for k in range(1, reach + 1)])
+        self._used_rows = np.unique(np.append(context_rows, answers[answers <= self.ends.max()]))
+        blocks = np.array_split(self._used_rows, max(1, len(self._used_rows) // 4096))
+        self._hash_of_used = np.concatenate([self._hash(rows(block)) for block in blocks])
+        keys_W = self.keys(self.hash_of_rows(context_rows)).tolist()
+        self.row_of_context: dict[int, int] = dict(zip(keys_W, self.last_rows.tolist(), strict=True))
+
+    def _hash(self, vectors_ND: Tensor) -> np.ndarray:
+        """64-bit hashes of rows by their float32 bits: (N, D) → (N,). Multiplication wraps, as a hash wants.
+
+        Two neighbouring floats make one word: half the work, and every bit counts as before.
+        """
+        even_ND = vectors_ND if vectors_ND.shape[1] % 2 == 0 else torch.nn.functional.pad(vectors_ND, (0, 1))
+        words_NU = even_ND.contiguous().view(torch.int64)
+        hashes: np.ndarray = (words_NU * self._word_weights_U).sum(-1).cpu().numpy().view(np.uint64)
+        return hashes ^ (hashes >> np.uint64(29))
+
+    def hash_of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The hashes of rows that are used, of any shape."""
+        found: np.ndarray = self._hash_of_used[np.searchsorted(self._used_rows, rows)]
+        return found
+
+    def hash_of_slots(self, context_BCD: Tensor) -> np.ndarray:
+        """(B, C) hashes of a context's slots."""
+        return self._hash(context_BCD.flatten(0, 1)).reshape(context_BCD.shape[:2])
+
+    def keys(self, hashes_BC: np.ndarray) -> np.ndarray:
+        """(B,) keys of whole contexts."""
+        keys: np.ndarray = (hashes_BC * self._slot_weights_C).sum(-1, dtype=np.uint64)
+        return keys
+
+
 class Oracle(_Control):
     """Knows the corpus: for a context that stands in it, the chunk that follows; the corpus mean for any other.
 
     delay    0 the target x_{t+h} (`oracle`) · 1 the chunk after it (`late_oracle`)
-    another  answer for another window instead (`shuffled_target`)
+    another  answer for another window instead (`shuffled_target`), drawn by it
 
     A context is recognised by its bits. One that the oracle itself completed in a rollout counts as standing h further
     on, so that its rollout is the corpus's own; every other change of the context (shuffled, a slot dropped) makes it
@@ -127,65 +176,41 @@ class Oracle(_Control):
     def __init__(
         self,
         name: str,
-        windows: Windows,
-        rows: Rows,
+        known: Recognition,
+        horizon: int,
         mean_D: Tensor,
         *,
         delay: int = 0,
-        another: bool = False,
-        seed: int = 0,
+        another: np.random.Generator | None = None,
     ):
-        super().__init__(name, rows.dim, windows.context, windows.horizon)
-        self._rows, self._mean_D = rows, normalise(mean_D)
-        self._shift = windows.horizon + delay
-        rng = np.random.default_rng(seed)
-        self._bit_weights_D = rng.integers(0, 2**63, rows.dim, dtype=np.uint64) * 2 + 1
-        self._slot_weights_C = rng.integers(0, 2**63, windows.context, dtype=np.uint64) * 2 + 1
-        # The answer for every row that can be offset 0, to the end of each run: rollouts step past the last window.
-        bounds = np.unique(np.stack([windows.last_W - windows.earlier_W, windows.last_W + windows.later_W]), axis=1)
-        last_rows = np.concatenate([np.arange(a + windows.context - 1, b + 1) for a, b in bounds.T])
-        ends = np.repeat(bounds[1], bounds[1] - bounds[0] + 2 - windows.context)
-        answers = np.where(last_rows + self._shift <= ends, last_rows + self._shift, -1)
-        if another:
-            circle = rng.permutation(np.flatnonzero(answers >= 0))  # each takes its neighbour's: nobody keeps its own
+        super().__init__(name, known.rows.dim, known.context, horizon)
+        self._known, self._mean_D = known, normalise(mean_D)
+        self._completed: dict[int, int] = {}
+        answers = known.last_rows + horizon + delay
+        answers = np.where(answers <= known.ends, answers, -1)
+        if another is not None:
+            circle = another.permutation(
+                np.flatnonzero(answers >= 0)
+            )  # each takes its neighbour's: nobody keeps its own
             answers[circle] = answers[np.roll(circle, 1)]
-        self._answer_of_row = dict(zip(last_rows.tolist(), answers.tolist(), strict=True))
-        self._row_of_context = self._index(last_rows)
-
-    def _hash(self, vectors_ND: Tensor) -> np.ndarray:
-        """64-bit hashes of rows by their float32 bits: (N, D) → (N,). Multiplication wraps, as a hash wants."""
-        bits = np.ascontiguousarray(vectors_ND.cpu().numpy()).view(np.uint32).astype(np.uint64)
-        hashes: np.ndarray = (bits * self._bit_weights_D).sum(-1, dtype=np.uint64)
-        return hashes ^ (hashes >> np.uint64(29))
-
-    def _index(self, last_rows: np.ndarray) -> dict[int, int]:
-        """Hash of each corpus context → its row of offset 0."""
-        context_rows = last_rows[:, None] + np.arange(1 - self.context, 1)
-        used = np.unique(context_rows)
-        hash_of_used = np.concatenate(
-            [self._hash(self._rows(block)) for block in np.array_split(used, max(1, len(used) // 4096))]
-        )
-        hashes_WC = hash_of_used[np.searchsorted(used, context_rows)]
-        keys_W = (hashes_WC * self._slot_weights_C).sum(-1, dtype=np.uint64)
-        return dict(zip(keys_W.tolist(), last_rows.tolist(), strict=True))
-
-    def _keys(self, context_BCD: Tensor) -> np.ndarray:
-        hashes_BC = self._hash(context_BCD.flatten(0, 1)).reshape(context_BCD.shape[:2])
-        keys: np.ndarray = (hashes_BC * self._slot_weights_C).sum(-1, dtype=np.uint64)
-        return keys
+        self._answer_of_row = dict(zip(known.last_rows.tolist(), answers.tolist(), strict=True))
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         # Answers are unit already; normalising again could change a bit, and a rollout would be a stranger.
-        keys = self._keys(context_BCD).tolist()
-        rows = [self._row_of_context.get(key) for key in keys]
+        known = self._known
+        hashes_BC = known.hash_of_slots(context_BCD)
+        keys = known.keys(hashes_BC).tolist()
+        rows = [known.row_of_context.get(key, self._completed.get(key)) for key in keys]
         answers = np.asarray([-1 if row is None else self._answer_of_row.get(row, -1) for row in rows])
         known_B1 = torch.as_tensor(answers >= 0, device=context_BCD.device)[:, None]
-        answer_BD = self._rows(np.maximum(answers, 0)).to(context_BCD.device)
+        answer_BD = known.rows(np.maximum(answers, 0)).to(context_BCD.device)
         answer_BD = torch.where(known_B1, answer_BD, self._mean_D.to(context_BCD.device))
-        completed = self._keys(torch.cat([context_BCD[:, 1:], answer_BD[:, None]], dim=1)).tolist()
-        for row, answer, key in zip(rows, answers.tolist(), completed, strict=True):
-            if row is not None and answer >= 0:
-                self._row_of_context.setdefault(key, row + self.horizon)
+        right = np.flatnonzero(answers >= 0)
+        completed_BC = np.column_stack([hashes_BC[right, 1:], known.hash_of_rows(answers[right])])
+        for b, key in zip(right.tolist(), known.keys(completed_BC).tolist(), strict=True):
+            row = rows[b]
+            if row is not None:
+                self._completed.setdefault(key, row + self.horizon)
         return answer_BD
 
 
@@ -206,9 +231,11 @@ UNATTAINABLE = ("oracle", "late_oracle", "shuffled_target")
 
 def know_answers(windows: Windows, rows: Rows, mean_D: Tensor, seed: int = 0) -> dict[str, Oracle]:
     """The unattainable controls for the windows to be judged (all of a split's, so that none is a stranger)."""
+    rng = np.random.default_rng(seed)
+    known, horizon = Recognition(windows, rows, windows.horizon + 1, rng), windows.horizon
     make: dict[str, Callable[[], Oracle]] = {
-        "oracle": lambda: Oracle("oracle", windows, rows, mean_D),
-        "late_oracle": lambda: Oracle("late_oracle", windows, rows, mean_D, delay=1),
-        "shuffled_target": lambda: Oracle("shuffled_target", windows, rows, mean_D, another=True, seed=seed),
+        "oracle": lambda: Oracle("oracle", known, horizon, mean_D),
+        "late_oracle": lambda: Oracle("late_oracle", known, horizon, mean_D, delay=1),
+        "shuffled_target": lambda: Oracle("shuffled_target", known, horizon, mean_D, another=rng),
     }
     return {name: make[name]() for name in UNATTAINABLE}

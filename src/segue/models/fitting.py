@@ -3,7 +3,9 @@
 Legend: W windows, C context, D width, P pairs of a window and a candidate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from segue.geometry import cosine, normalise
 from segue.models.controls import Constant, Random, Ridge, SlotWeights, context_mean, copy_last
+from segue.models.kept import Cache, computed_by, windows_key
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
 from segue.windows import Windows
@@ -23,6 +26,7 @@ MAX_RANK_WINDOWS = 20_000
 MAX_RANK_PAIRS = 4_000_000  # a window near the start of a book has thousands of candidates: fewer windows then
 MAX_VAL_WINDOWS = 5_000
 RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+FIRST_STRENGTH = 4  # tried first: 30 to 300 is what text wants
 
 
 def _blocks(windows: Windows, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
@@ -51,25 +55,50 @@ def ridge(train: Windows, val: Windows, train_rows: Rows, val_rows: Rows) -> Rid
 
     Closed form W = (XᵀX + λI)⁻¹XᵀY, no intercept, over unit vectors.
     """
-    width = train.context * train_rows.dim
-    device = train_rows.device
-    gram = torch.zeros(width, width, device=device, dtype=torch.float64)
-    moment = torch.zeros(width, train_rows.dim, device=device, dtype=torch.float64)
-    for context_BCD, target_BD in _blocks(train, train_rows):
-        flat = context_BCD.flatten(1)
-        gram += flat.T @ flat
-        moment += flat.T @ target_BD
-    best: tuple[float, Ridge] | None = None
-    val = val.sample(MAX_VAL_WINDOWS, seed=0)
-    for strength in RIDGE_STRENGTHS:
-        penalised = gram + strength * torch.eye(width, device=device, dtype=torch.float64)
+    gram, moment = _moments(train, train_rows)
+    sample = list(_blocks(val.sample(MAX_VAL_WINDOWS, seed=0), val_rows))
+
+    @cache
+    def fitted(at: int) -> tuple[float, Ridge]:
+        """The mean cosine of a strength, and its regression."""
+        penalised = gram.clone()
+        penalised.diagonal().add_(RIDGE_STRENGTHS[at])
         weights = torch.cholesky_solve(moment, torch.linalg.cholesky(penalised)).float()
-        model = Ridge(weights, strength, train.context, train.horizon)
-        score = sum(float(cosine(model.direction(x), y).sum()) for x, y in _blocks(val, val_rows))
-        if best is None or score > best[0]:
-            best = (score, model)
-    assert best is not None
-    return best[1]
+        model = Ridge(weights, RIDGE_STRENGTHS[at], train.context, train.horizon)
+        return sum(float(cosine(model.direction(x), y).sum()) for x, y in sample), model
+
+    at = highest(lambda at: fitted(at)[0], len(RIDGE_STRENGTHS), FIRST_STRENGTH)
+    return fitted(at)[1]
+
+
+def highest(score: Callable[[int], float], count: int, start: int) -> int:
+    """Of places 0 … count − 1 the one with the largest score, where scores rise to it and fall after it.
+
+    So that of eight strengths some four are tried: over-smoothing and over-fitting leave one maximum between them.
+    """
+    at, best = start, score(start)
+    for step in (1, -1):
+        moved = False
+        while 0 <= at + step < count and (found := score(at + step)) > best:
+            at, best, moved = at + step, found, True
+        if moved:
+            break
+    return at
+
+
+def _moments(windows: Windows, rows: Rows) -> tuple[Tensor, Tensor]:
+    """XᵀX (C·D, C·D) and XᵀY (C·D, D) of flattened contexts and targets, blocks in float32 added up in float64."""
+    context, dim = windows.context, rows.dim
+    gram = torch.zeros(context * dim, context * dim, device=rows.device, dtype=torch.float64)
+    moment = torch.zeros(context * dim, dim, device=rows.device, dtype=torch.float64)
+    for context_BCD, target_BD in _blocks(windows, rows):
+        flat = context_BCD.flatten(1)
+        for low in range(0, context * dim, dim):  # the part above the diagonal; the other is its mirror
+            gram[low : low + dim, low:] += flat[:, low : low + dim].T @ flat[:, low:]
+        moment += flat.T @ target_BD
+    for low in range(0, context * dim, dim):
+        gram[low + dim :, low : low + dim] = gram[low : low + dim, low + dim :].T
+    return gram, moment
 
 
 def _future_pairs(windows: Windows, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -170,21 +199,59 @@ def fit_controls(
 ) -> dict[str, Predictor]:
     """The attainable controls of SPEC §6, fitted on train, in the order of `ATTAINABLE`."""
     rows, val_rows = Rows(train.store, device), Rows(val.store, device)
-    dim, context, horizon = rows.dim, train.context, train.horizon
     sample = train.sample(MAX_WINDOWS, seed=0)
-    fitted: dict[str, Predictor] = {
-        "copy_last": copy_last(dim, context, horizon),
-        "context_mean": context_mean(dim, context, horizon),
-    }
-    steps = {
-        "best_weights": lambda: SlotWeights("best_weights", best_weights(sample, rows), dim, horizon),
-        "rank_weights": lambda: SlotWeights("rank_weights", rank_weights(sample, rows), dim, horizon),
+    steps: dict[str, Callable[[], np.ndarray | Tensor | Ridge]] = {
+        "best_weights": lambda: best_weights(sample, rows),
+        "rank_weights": lambda: rank_weights(sample, rows),
         "ridge": lambda: ridge(sample, val, rows, val_rows),
-        "corpus_mean": lambda: Constant("corpus_mean", corpus_mean(sample, rows), context, horizon),
-        "random": lambda: Random(dim, context, horizon),
+        "corpus_mean": lambda: corpus_mean(sample, rows),
     }
+    found: dict[str, Any] = {}
     for number, (name, fit) in enumerate(steps.items()):
         progress("fitting controls", number, len(steps), "controls")
-        fitted[name] = fit()
+        found[name] = fit()
     progress("fitting controls", len(steps), len(steps), "controls")
-    return fitted
+    return _fitted(**found, horizon=train.horizon)
+
+
+def _fitted(
+    best_weights: np.ndarray, rank_weights: np.ndarray, ridge: Ridge, corpus_mean: Tensor, horizon: int
+) -> dict[str, Predictor]:
+    """The controls of what was fitted."""
+    dim, context = len(corpus_mean), len(best_weights)
+    return {
+        "copy_last": copy_last(dim, context, horizon),
+        "context_mean": context_mean(dim, context, horizon),
+        "best_weights": SlotWeights("best_weights", best_weights, dim, horizon),
+        "rank_weights": SlotWeights("rank_weights", rank_weights, dim, horizon),
+        "ridge": ridge,
+        "corpus_mean": Constant("corpus_mean", corpus_mean, context, horizon),
+        "random": Random(dim, context, horizon),
+    }
+
+
+def kept_controls(
+    train: Windows, val: Windows, device: str, progress: Progress, kept: Cache | None
+) -> tuple[dict[str, Predictor], bool]:
+    """As `fit_controls`, from what was fitted before where it was kept; and whether it was."""
+    if kept is None:
+        return fit_controls(train, val, device, progress), False
+    key = {"what": "fitted controls", "train": windows_key(train), "VAL": windows_key(val), **computed_by(device)}
+    if found := kept.find(key):
+        arrays, beside = found
+        ridge = Ridge(torch.from_numpy(arrays["ridge"]).to(device), beside["strength"], train.context, train.horizon)
+        mean_D = torch.from_numpy(arrays["corpus_mean"]).to(device)
+        return _fitted(arrays["best_weights"], arrays["rank_weights"], ridge, mean_D, train.horizon), True
+    fitted = fit_controls(train, val, device, progress)
+    kept.keep(key, arrays_of(fitted), {"strength": getattr(fitted["ridge"], "strength", 0.0)})
+    return fitted, False
+
+
+def arrays_of(fitted: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What of the controls was fitted, by name."""
+    return {
+        "best_weights": fitted["best_weights"].weights,
+        "rank_weights": fitted["rank_weights"].weights,
+        "ridge": fitted["ridge"].weights_CDD.cpu().numpy(),
+        "corpus_mean": fitted["corpus_mean"].vector_D.cpu().numpy(),
+    }
