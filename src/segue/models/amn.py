@@ -50,8 +50,11 @@ class AttentionMixture(LatentModel):
     def read(self, context_BCI: Tensor) -> Tensor:
         context_BCD, mean_BI = context_BCI[..., : self.dim], context_BCI.mean(1)
         mean_BD = mean_BI[:, : self.dim]
-        score_BC = torch.einsum("ba,bca->bc", self.query(mean_BI), self.key(context_BCI))
+        # q·(K x_i + b) as (qK)·x_i + q·b: one product with K a window, not one a slot. Sums over slots and channels are
+        # written as such: products of matrices this small are slower in bfloat16 than sums in float32.
+        query_BA = self.query(mean_BI)
+        score_BC = ((query_BA @ self.key.weight)[:, None] * context_BCI).sum(-1) + (query_BA @ self.key.bias)[:, None]
         share_BC = (score_BC / self.options.attention**0.5).softmax(-1)
-        mixture_BD = torch.einsum("bc,bcd->bd", share_BC, context_BCD)
+        mixture_BD = (share_BC[..., None] * context_BCD).sum(1)
         raw_BD: Tensor = mean_BD + self.correction(torch.cat([mean_BD, mixture_BD], -1))
         return raw_BD

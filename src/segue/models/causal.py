@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn, no_grad
 
 from segue.geometry import normalise
+from segue.models.dropout import Dropout
 from segue.models.network import LatentModel, Options, Parts, evaluating
 from segue.models.precision import autocast
 from segue.vectors import Space
@@ -118,7 +119,7 @@ class Block(nn.Module):
         self.attention = Attention(options.width, options.heads)
         self.feed_forward_norm = nn.RMSNorm(options.width, eps=1e-6)
         self.feed_forward = GatedFeedForward(options.width, options.feed_forward)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         with no_grad():  # what 2·layers sublayers add must not outgrow what was read
             for last in (self.attention.out, self.feed_forward.down):
                 last.weight.mul_((2 * options.layers) ** -0.5)

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from segue.models.dropout import Dropout
 from segue.models.network import LatentModel, Options
 from segue.vectors import Space
 
@@ -51,12 +52,7 @@ class Transformer(LatentModel):
         super().__init__(space, options, **contract)
         chosen = self.options
         self.project = nn.Linear(self.inputs, chosen.width)
-        self.layers = nn.ModuleList(
-            nn.TransformerDecoderLayer(
-                chosen.width, chosen.heads, chosen.feed_forward, chosen.dropout, activation="relu", batch_first=True
-            )
-            for _ in range(chosen.layers)
-        )
+        self.layers = nn.ModuleList(_layer(chosen) for _ in range(chosen.layers))
         self.head = nn.Sequential(
             nn.Linear(chosen.width, chosen.width),
             nn.GELU(),
@@ -75,6 +71,16 @@ class Transformer(LatentModel):
             hidden_BCW = layer(hidden_BCW, memory_BCW, tgt_mask=later_CC, memory_mask=later_CC)
         raw_BD: Tensor = self.head(_last_step(cast(nn.TransformerDecoderLayer, top), hidden_BCW, memory_BCW))
         return raw_BD
+
+
+def _layer(chosen: TransformerOptions) -> nn.TransformerDecoderLayer:
+    """torch's layer with our dropout; that of the attention's few weights stays torch's."""
+    layer = nn.TransformerDecoderLayer(
+        chosen.width, chosen.heads, chosen.feed_forward, chosen.dropout, activation="relu", batch_first=True
+    )
+    for name in ("dropout", "dropout1", "dropout2", "dropout3"):
+        setattr(layer, name, Dropout(chosen.dropout))
+    return layer
 
 
 def _last_step(layer: nn.TransformerDecoderLayer, hidden_BCW: Tensor, memory_BCW: Tensor) -> Tensor:
