@@ -98,6 +98,7 @@ def test_sets_are_read_as_yaml():
         ("seed=-1", "-1"),
         ("lr=null", "lacks 'lr'"),
         ("precision=fp16", "'fp16'"),
+        ("objective.residual_size={weight: 1e-4}", "set model.residual"),
         ("epochs", "KEY=VALUE"),
         ("=3", "KEY=VALUE"),
         ("a..b=3", "KEY=VALUE"),
@@ -112,8 +113,8 @@ def test_what_cannot_be_is_refused_in_one_line(sets, said):
 
 
 def test_an_unknown_recipe_names_the_nearest():
-    with pytest.raises(InputError, match='"p1"'):
-        resolve("p2")
+    with pytest.raises(InputError, match='"p1-long"'):
+        resolve("p1-lng")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,13 @@ class Recipe(_Section):
         return drop
 
     @model_validator(mode="after")
+    def _terms_fit_the_model(self) -> "Recipe":
+        for name, term in self.objective.items():
+            if fault := term.fault(self.model.options):
+                raise ValueError(f"objective.{name}: {fault}")
+        return self
+
+    @model_validator(mode="after")
     def _always_something_to_minimise(self) -> "Recipe":
         for epoch in range(1, self.epochs + 1):
             if not any(term.weight.at(epoch) for term in self.objective.values()):

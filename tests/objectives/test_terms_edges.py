@@ -196,7 +196,7 @@ def test_a_recipe_with_a_field_that_cannot_be_is_refused(term, fields, told):
 
 
 def test_a_whole_recipe_of_terms_reads_back_as_it_was_written():
-    base = read_fields("p1")
+    base = {**read_fields("p1"), "model": {"family": "amn", "residual": 0.5}}
     terms = {name: {"weight": {1: 0.1, 4: 0.2}, **FIELDS.get(name, {})} for name in TERMS}
     recipe = parse({**base, "objective": terms}, "mine")
     assert parse(recipe.to_json(), "mine") == recipe

@@ -74,7 +74,7 @@ def test_bad_input_is_one_line_and_exit_2(train, store, make_store, tmp_path, ca
     (tmp_path / "empty.json").write_text(json.dumps({**body, "train": []}))
     (tmp_path / "begun" / "vectors.npy").touch()
     cases = [
-        ({"recipe": "p2"}, (), "p1"),
+        ({"recipe": "p9"}, (), "Did you mean"),
         ({"recipe": tmp_path / "absent.yaml"}, (), "no such recipe file"),
         ({}, ("--set", "epoch=3"), "epochs"),
         ({"data": tmp_path / "absent"}, (), "no such store"),
@@ -197,5 +197,5 @@ def test_recipe_list_and_show(monkeypatch, capsys):
     assert segue(monkeypatch, "recipe", "show", "p1", "--set", "model.layers=2") == 0
     shown = capsys.readouterr().out
     assert "layers: 2" in shown and "dropout: 0.1" in shown
-    assert segue(monkeypatch, "recipe", "show", "p0") == 2
-    assert '"p1"' in capsys.readouterr().err
+    assert segue(monkeypatch, "recipe", "show", "p1-lng") == 2
+    assert '"p1-long"' in capsys.readouterr().err

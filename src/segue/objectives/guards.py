@@ -5,7 +5,7 @@ Legend: B batch, D width.
 
 from torch import Tensor
 
-from segue.errors import InputError
+from segue.models.network import Options
 from segue.geometry import norm
 from segue.objectives.forward import Pass
 from segue.objectives.margin import Level
@@ -65,14 +65,14 @@ class ResidualSize(Term):
     inputs    delta_BD, so a model with `model.residual`
     gradient  2 delta / B on delta. Were it a mean over D as well, P2's weight of 1e-4 would be a no-op
     caution   a small delta is a copy: the term pulls the prediction to x_t
-    errors    InputError where the model has no residual
     source    SPEC §8
     """
 
+    def fault(self, options: Options) -> str:
+        if options.residual is not None:
+            return ""
+        return "the model has no residual: set model.residual, as 0.5, or the term to null"
+
     def per_window(self, made: Pass) -> Tensor:
-        if made.delta_BD is None:
-            raise InputError(
-                "objective.residual_size: found a model without a residual, one with `model.residual` is wanted. "
-                "Give it one by `--set model.residual=0.5`, or drop the term by `--set objective.residual_size=null`."
-            )
+        assert made.delta_BD is not None  # a recipe with another model is refused
         return made.delta_BD.float().square().sum(-1)

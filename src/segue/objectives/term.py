@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, field_validator
 from torch import Tensor, nn
 
+from segue.models.network import Options
 from segue.objectives.controllers import Adaptive, Rho, Skip
 from segue.objectives.forward import Pass
 from segue.objectives.schedule import Schedule
@@ -52,6 +53,10 @@ class Term(BaseModel):
     def kept(self, made: Pass) -> Tensor | None:
         """(B,) bool, the windows that the term applies to; None: all."""
         return None
+
+    def fault(self, options: Options) -> str:
+        """Why the term cannot go with a model of these options, and the remedy; empty when it can."""
+        return ""
 
     def head(self, dim: int) -> nn.Module | None:
         """A trained part of the term's own, for vectors of width `dim`: found in `made.heads` under the term's name."""
