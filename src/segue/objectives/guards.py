@@ -5,8 +5,8 @@ Legend: B batch, D width.
 
 from torch import Tensor
 
-from segue.models.network import Options
 from segue.geometry import norm
+from segue.models.network import Options
 from segue.objectives.forward import Pass
 from segue.objectives.margin import Level
 from segue.objectives.term import Term
