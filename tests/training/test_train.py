@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from runs import CLOCK, SMALL, history, run_here, small_recipe, weights, world
@@ -15,8 +16,10 @@ from segue.artifacts import is_finished, read_manifest
 from segue.errors import InputError
 from segue.models import load_model
 from segue.models.precision import chosen
+from segue.objectives import Objective
 from segue.recipe import resolve, shipped
 from segue.training import DivergedError, checkpoint, open_data, open_run, train
+from segue.training.state import new_state
 from segue.training.validate import METRICS
 from segue.windows import load_split, split_by_fractions, windows_of
 from segue.windows.batches import gather
@@ -35,7 +38,7 @@ def test_a_run_folder_holds_what_design_says(store, tmp_path):
     assert load_split(run / "split.json") == split_by_fractions(store)
     assert [entry["epoch"] for entry in history(run)] == [1, 2, 3]
     entry = json.loads((run / "history.jsonl").read_text().splitlines()[0])
-    assert set(entry) == {"epoch", "train", "val", "lr", "steps", "events", *CLOCK}
+    assert set(entry) == {"epoch", "attempt", "train", "val", "lr", "steps", "events", *CLOCK}
     assert set(entry["val"]) == set(METRICS)
     assert set(entry["train"]) == {"loss", "cos", "gap", "terms"}
     mse = entry["train"]["terms"]["mse"]
@@ -148,6 +151,24 @@ def test_every_shipped_recipe_steps(name, make_store, tmp_path):
     recipe = resolve(name, ["epochs=1", "batch=25"])
     run = run_here(recipe, store, tmp_path / "run", finish=False)
     assert history(run)[0]["val"]["cos"] is not None
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_epoch_of_every_shipped_recipe_steps(name, make_store):
+    """A small network through each epoch's weights, margins and context: a schedule that breaks at its tenth epoch."""
+    store = make_store(world(documents=3))
+    recipe = resolve(name, SMALL[:1])
+    rows = Rows(store)
+    batch = gather(windows_of(store, np.arange(3), recipe.context, recipe.horizon), rows)
+    state = new_state(recipe, store.space)
+    objective = Objective(recipe.objective, rows, recipe.context_drop)
+    seen: set[str] = set()
+    for epoch in range(1, recipe.epochs + 1):
+        step = objective(state.model.train(), batch, epoch)
+        state.update(step.total)
+        seen |= set(step.values)
+    late = {"anti_copy"} if name == "p2" else set()  # a tripwire's
+    assert seen == set(recipe.objective) - late
 
 
 def test_bf16_autocast_trains_float32_weights(store, tmp_path):

@@ -19,6 +19,9 @@ from segue.errors import InputError
 
 if TYPE_CHECKING:
     from segue.recipe import Recipe
+    from segue.training.data import Data as Windows
+    from segue.training.state import State
+    from segue.training.tracking import MLflow
     from segue.vectors import Store
     from segue.windows import Split
 
@@ -32,8 +35,30 @@ SplitFile = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch of RUN.")]
 Samples = Annotated[int, typer.Option("--samples", help="Windows of each part in the full 5CAT; 0 leaves it out.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Go on where a tripwire would stop; with --resume also in a run that one stopped."),
+]
+BackToBest = Annotated[
+    bool,
+    typer.Option(
+        "--back-to-best",
+        help="Roll back to the best epoch, once, when margin_last falls by over .05 two epochs running.",
+    ),
+]
+Precision = Annotated[
+    str | None, typer.Option(help="auto, fp32 or bf16; default: the recipe's. The same as --set precision=…")
+]
+Mlflow = Annotated[
+    str | None, typer.Option("--mlflow", metavar="URI", help="Tell an MLflow server, as http://localhost:5000.")
+]
 RunSeed = Annotated[int | None, typer.Option("--seed", help="Seed of everything drawn; default: the recipe's.")]
 
+# What --back-to-best adds to a recipe's tripwires.
+BACK_TO_BEST = (
+    "tripwires=[{name: margin regresses, when: {metric: margin_last, regresses_by: 0.05, running: 2}, "
+    "do: {roll_back_to: best}}]"
+)
 # The metrics of an epoch's line, and how they are written.
 TOLD = {"cos": ".4f", "margin_last": "+.3f", "direction": ".3f", "mrr_future": ".3f", "peak": "+.0f"}
 
@@ -46,6 +71,10 @@ def train(
     split: SplitFile = None,
     sets: Sets = None,
     resume: Resume = False,
+    force: Force = False,
+    back_to_best: BackToBest = False,
+    precision: Precision = None,
+    mlflow: Mlflow = None,
     seed: RunSeed = None,
     samples: Samples = 5000,
     device: Device = "auto",
@@ -55,17 +84,21 @@ def train(
 ) -> None:
     """Train a model, test its best epoch by the full 5CAT, write the report.
 
-    Exit status 1 when the loss stops being finite; the epochs before are kept. A failed gate is a finding: 0.
+    Exit status 1 when the loss stops being finite; the epochs before are kept. A failed gate is a finding: 0, and so
+    is a tripwire's verdict, which ends training before its last epoch.
     """
     from segue.artifacts import is_finished, lock
     from segue.recipe import resolve
-    from segue.training import DivergedError, finish_run, open_data, open_run, read_history, read_run, where_it_lies
-    from segue.training import train as fit
+    from segue.training import finish_run, open_data, open_run, read_history, read_run, reopen_run, where_it_lies
+    from segue.training.tracking import MLflow
     from segue.vectors import Store
 
     if samples < 0:
         raise InputError(f"--samples: found {samples}, a number from 0 is wanted; 0 leaves the full 5CAT out.")
-    chosen = resolve(recipe, [*(sets or ()), *([] if seed is None else [f"seed={seed}"])])
+    options = {"seed": seed, "precision": precision}
+    overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
+    chosen = resolve(recipe, [*(sets or ()), *overrides, *([BACK_TO_BEST] if back_to_best else [])])
+    tracker = None if mlflow is None else MLflow(mlflow)
     where = pick_device(device, threads)
     store = Store(data)
     other = Store(ood) if ood is not None else None
@@ -76,18 +109,15 @@ def train(
     if strict:
         data_checks(strict=True)  # before there is a run folder
     run = open_run(out, chosen, store, parts, resume=resume)
+    if force and resume and reopen_run(run):
+        err.print(f"{run} was stopped by a tripwire: goes on by --force", style="dim", highlight=False)
     if is_finished(run):
         err.print(f"{run} is finished: nothing to resume", style="dim", highlight=False)
     else:
         if not strict:
             data_checks()
         with lock(run):
-            try:
-                with progress() as bars:
-                    state = fit(chosen, windows, run, bars, _teller(chosen.epochs))
-            except DivergedError as error:
-                err.print(Text(f"stopped: {error}", style="red"), soft_wrap=True)
-                raise typer.Exit(1) from None
+            state = _fitted(chosen, windows, run, tracker, force)
             if samples:
                 _test(run, store, parts, other, where, samples)
             fields = {} if other is None else {"ood": {**where_it_lies(other), "hash": other.hash}}
@@ -96,6 +126,36 @@ def train(
         _report(run)
     manifest, history = read_run(run), read_history(run)
     show(_table(run, manifest, history), {"run": str(run), "manifest": manifest, "history": history}, json)
+
+
+def _fitted(chosen: "Recipe", windows: "Windows", run: Path, tracker: "MLflow | None", force: bool) -> "State":
+    """Train, and tell the tracker where there is one. Exits with 1 when the loss stops being finite."""
+    from segue.artifacts import write_json
+    from segue.training import DivergedError, read_history, train
+
+    if tracker is not None:
+        tracker.begin(run, chosen)
+    tell = _teller(chosen.epochs)
+
+    def listen(entry: dict[str, Any]) -> None:
+        tell(entry)
+        if tracker is not None:
+            tracker.epoch(entry)
+
+    status = "KILLED"
+    try:
+        with progress() as bars:
+            state = train(chosen, windows, run, bars, listen, force=force)
+        status = "FINISHED"
+    except DivergedError as error:
+        status = "FAILED"
+        write_json(run / "diverged.json", {"lines": len(read_history(run)), "why": str(error)})
+        err.print(Text(f"stopped: {error}", style="red"), soft_wrap=True)
+        raise typer.Exit(1) from None
+    finally:
+        if tracker is not None:
+            tracker.end(status)
+    return state
 
 
 def _require_testable(recipe: "Recipe", store: "Store", parts: "Split", ood: "Store | None", samples: int) -> None:
@@ -175,9 +235,12 @@ def _teller(epochs: int) -> Callable[[dict[str, Any]], None]:
 
 
 def _table(run: Path, manifest: dict[str, Any], history: list[dict[str, Any]]) -> Table:
-    best = manifest["best"]
-    table = Table("epoch", "VAL loss", *TOLD, title=f"{run}, on VAL; best by {best['metric']}", title_justify="left")
-    for entry in history:
+    best, stopped = manifest["best"], manifest.get("stopped")
+    title = f"{run}, on VAL; best by {best['metric']}" + (f"; stopped: {stopped['verdict']}" if stopped else "")
+    table = Table("epoch", "VAL loss", *TOLD, title=title, title_justify="left")
+    last = {entry["epoch"]: number for number, entry in enumerate(history)}  # the last time each was trained
+    for number, entry in enumerate(history):
         mark = " best" if entry["epoch"] == best["epoch"] else ""
+        mark = mark if last[entry["epoch"]] == number else " rolled back"
         table.add_row(f"{entry['epoch']}{mark}", f"{entry['val']['loss']:.4g}", *(_value(entry, m) for m in TOLD))
     return table

@@ -92,8 +92,8 @@ class Objective:
 
     def restore(self, controls: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up `controls` of a checkpoint."""
-        for name in self._controlled:
-            self._controlled[name] = RhoState(**controls[name])
+        self._controlled = {name: RhoState(**its) for name, its in controls.items()}
+        self.change(self.terms, self.context_drop)
 
     def __call__(self, model: LatentModel, batch: Batch, epoch: int) -> Step:
         """Run the model on a batch in the mode it is in; controllers learn and chunks are dropped only in training."""

@@ -3,11 +3,17 @@
     RUN/epochs/003/                        weights.safetensors, model.yaml; manifest.json, the last file written,
                                            with the hashes of all four and of what the model was trained on
     RUN/epochs/003/optimiser.safetensors   AdamW's moments by parameter
-    RUN/epochs/003/state.json              epoch, lr, plateau, best, lines of history
+    RUN/epochs/003/heads.safetensors       what terms of the objective train of their own, where they do
+    RUN/epochs/003/state.json              epoch, lr, plateau, best, lines of history, tripwires, controllers, …
     RUN/best → epochs/002                  relative, replaced atomically
 
-The moments are twice the size of the weights, so only the newest two epochs keep them: where the newest is damaged,
-the one before can be gone on from.
+The moments are twice the size of the weights, so only the newest two epochs keep them (where the newest is damaged,
+the one before can be gone on from), and those that a tripwire may yet roll back to.
+
+A rollback is part of the checkpoint of the epoch that it follows: that one is saved as it was trained, with `go_back`.
+Then the state is brought to the earlier epoch and the folders between are removed: of what was rolled back only the
+history keeps a line. The folder that says so goes once a newer epoch is saved. Killed at any moment between, a run
+either goes back again or trains again, bit for bit, what made it go back (`docs/decisions/011-rollbacks.md`).
 """
 
 import os
@@ -15,10 +21,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segue.artifacts import explained, hash_file, is_finished, make_folder, read_json, write_json
+from segue.artifacts import MANIFEST, explained, hash_file, is_finished, make_folder, read_json, write_json
 from segue.errors import InputError
 from segue.models.saved import (
     BEST,
@@ -31,10 +38,11 @@ from segue.models.saved import (
     save_tensors,
     verify,
 )
-from segue.training.state import State
+from segue.training.state import State, Stopped
+from segue.training.tripwires import Watch
 from segue.vectors import Space
 
-EPOCHS, OPTIMISER, STATE = "epochs", "optimiser.safetensors", "state.json"
+EPOCHS, OPTIMISER, HEADS, STATE = "epochs", "optimiser.safetensors", "heads.safetensors", "state.json"
 # Field of an epoch's manifest. Not among its `hashes`: those are the model's, and outlive the moments.
 RESUME_HASHES = "resume_hashes"
 WITH_MOMENTS = 2  # newest epochs
@@ -44,7 +52,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Plateau(_Section):
+class _Waiting(_Section):
     best: float | None
     waited: int
 
@@ -54,14 +62,25 @@ class _Best(_Section):
     value: float | None
 
 
+class _Stopped(_Section):
+    tripwire: str | None
+    verdict: str
+
+
 class _Saved(_Section):
-    """What `state.json` holds."""
+    """What `state.json` holds. What has a default is not in the files of older runs."""
 
     epoch: int
     lr: float
-    plateau: _Plateau
+    plateau: _Waiting
     best: _Best
     history: int
+    attempt: int = Field(1, ge=1)
+    early_stop: _Waiting | None = None
+    watch: Watch = Watch()
+    go_back: int | None = Field(None, ge=1)
+    stopped: _Stopped | None = None
+    controls: dict[str, Any] = {}
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:
@@ -70,32 +89,76 @@ def epoch_folder(run: Path, epoch: int) -> Path:
 
 
 def save(state: State, run: Path, trained_on: dict[str, str]) -> None:
-    """Write the epoch just finished, point `best`, and drop the moments of all but the newest two epochs.
+    """Write the epoch just finished, point `best`, and drop moments and epochs that nothing can go back to.
 
     Killed at any moment, the run goes on from the newest folder that has a manifest. Raises InputError (disk full, …).
     """
     folder = make_folder(epoch_folder(run, state.epoch))
+    (folder / MANIFEST).unlink(missing_ok=True)  # one that asked to go back is written anew
     moments = {
         f"{kind}/{name}": tensor
-        for name, parameter in state.model.named_parameters()
+        for name, parameter in state.named_parameters()
         for kind, tensor in state.optimiser.state[parameter].items()
     }
     save_tensors(folder / OPTIMISER, moments)
+    if len(state.heads):
+        save_tensors(folder / HEADS, state.heads.state_dict())
     write_json(folder / STATE, _saved(state).model_dump())
-    fields = {RESUME_HASHES: {name: hash_file(folder / name) for name in (OPTIMISER, STATE)}, "trained_on": trained_on}
+    names = (OPTIMISER, *([HEADS] if len(state.heads) else []), STATE)
+    fields = {RESUME_HASHES: {name: hash_file(folder / name) for name in names}, "trained_on": trained_on}
     save_model(state.model, folder, made_by="segue train", epoch=state.epoch, recipe=state.recipe.name, **fields)
     point_best(run, state.best_epoch)
-    for earlier in range(1, state.epoch - WITH_MOMENTS + 1):
-        (epoch_folder(run, earlier) / OPTIMISER).unlink(missing_ok=True)
+    wanted = _wanted_moments(state, run)
+    for epoch in _epochs(run):
+        if epoch > state.epoch:
+            _remove(epoch_folder(run, epoch))
+        elif epoch not in wanted:
+            (epoch_folder(run, epoch) / OPTIMISER).unlink(missing_ok=True)
+
+
+def _wanted_moments(state: State, run: Path) -> set[int]:
+    """The newest two epochs, and those that a tripwire may roll back to.
+
+    After a rollback to a named epoch the best is the one that was it then.
+    """
+    targets = {tripwire.do.roll_back_to for tripwire in state.watch.armed(state.recipe)}
+    named = {target for target in targets if isinstance(target, int)} | ({state.go_back} if state.go_back else set())
+    wanted = {*range(state.epoch - WITH_MOMENTS + 1, state.epoch + 1), *named}
+    if "best" in targets:
+        then = [
+            _read_state(epoch_folder(run, epoch)).best.epoch for epoch in named if is_finished(epoch_folder(run, epoch))
+        ]
+        wanted |= {state.best_epoch, *then}
+    return wanted
+
+
+def _epochs(run: Path) -> list[int]:
+    """Numbers of the epochs' folders, finished or not, ascending."""
+    folders = (run / EPOCHS).glob("[0-9]*") if (run / EPOCHS).is_dir() else []
+    return sorted(int(folder.name) for folder in folders if folder.name.isdigit())
+
+
+def _remove(folder: Path) -> None:
+    """Remove an epoch: its manifest first, so that half a folder is never taken for a whole one."""
+    with explained(folder):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder)
 
 
 def _saved(state: State) -> _Saved:
+    patience, stopped = state.patience, state.stopped
     return _Saved(
         epoch=state.epoch,
         lr=state.lr,
-        plateau=_Plateau(best=state.plateau.best, waited=state.plateau.waited),
+        plateau=_Waiting(best=state.plateau.best, waited=state.plateau.waited),
         best=_Best(epoch=state.best_epoch, value=state.best_value),
         history=state.history,
+        attempt=state.attempt,
+        early_stop=_Waiting(best=patience.best, waited=patience.waited) if patience else None,
+        watch=state.watch,
+        go_back=state.go_back,
+        stopped=_Stopped(tripwire=stopped.tripwire, verdict=stopped.verdict) if stopped else None,
+        controls=state.objective.controls() if state.objective else {},
     )
 
 
@@ -110,8 +173,7 @@ def point_best(run: Path, epoch: int) -> None:
 
 def newest(run: Path) -> int:
     """The last finished epoch of a run; 0 when there is none."""
-    folders = (run / EPOCHS).glob("[0-9]*") if (run / EPOCHS).is_dir() else []
-    return max((int(folder.name) for folder in folders if folder.name.isdigit() and is_finished(folder)), default=0)
+    return max((epoch for epoch in _epochs(run) if is_finished(epoch_folder(run, epoch))), default=0)
 
 
 @contextmanager
@@ -120,10 +182,11 @@ def _or_before(run: Path, epoch: int) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        before = max((e for e in _epochs(run) if e < epoch and is_finished(epoch_folder(run, e))), default=0)
         if epoch == 1:
             remedy = f"Or remove {epoch_folder(run, 1)} and resume: training begins anew."
-        elif (epoch_folder(run, epoch - 1) / OPTIMISER).is_file():
-            remedy = f"Or remove {epoch_folder(run, epoch)} and resume: training goes on from epoch {epoch - 1}."
+        elif before and (epoch_folder(run, before) / OPTIMISER).is_file():
+            remedy = f"Or remove {epoch_folder(run, epoch)} and resume: training goes on from epoch {before}."
         else:
             remedy = "No earlier epoch has kept its moments, so without it the run cannot be gone on with."
         raise InputError(f"{error} {remedy}") from None
@@ -159,31 +222,82 @@ def restore(state: State, run: Path) -> None:
     missing or not the one that was written.
     """
     epoch = newest(run)
-    for folder in (run / EPOCHS).glob("[0-9]*"):
-        if folder.name.isdigit() and int(folder.name) > epoch:
-            shutil.rmtree(folder)
+    for later in _epochs(run):
+        if later > epoch:
+            _remove(epoch_folder(run, later))
     if not epoch:
         return
-    folder = epoch_folder(run, epoch)
     with _or_before(run, epoch):
-        verify(folder)
-        verify(folder, RESUME_HASHES)
-        saved = _read_state(folder)
-        moments = load_tensors(folder / OPTIMISER, next(state.model.parameters()).device)
-        load_weights(state.model, folder / WEIGHTS)
-        try:
-            for name, parameter in state.model.named_parameters():
-                state.optimiser.state[parameter] = {
-                    kind: moments[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")
-                }
-        except KeyError as error:
-            raise InputError(f"{folder / OPTIMISER}: lacks the moments {error}. {REMEDY}") from None
-    best = epoch_folder(run, saved.best.epoch)
-    if best != folder:  # found out now, not by the test at the end
+        saved = _load(state, run, epoch)
+    state.history, state.attempt, state.watch, state.go_back = saved.history, saved.attempt, saved.watch, saved.go_back
+    state.stopped = Stopped(saved.stopped.tripwire, saved.stopped.verdict) if saved.stopped else None
+    if state.go_back is None:
+        _point_best_of(state, run)
+    roll_back(state, run)
+
+
+def roll_back(state: State, run: Path) -> None:
+    """Where a tripwire asked for it, bring the state to the epoch to go back to, as that was saved.
+
+    History, attempts and what tripwires have done stay. Raises InputError as `restore` does.
+    """
+    if state.go_back is None:
+        return
+    left, epoch, state.go_back = state.epoch, state.go_back, None
+    if not is_finished(epoch_folder(run, epoch)):
+        raise InputError(f"{epoch_folder(run, epoch)}: missing or not whole, and a tripwire rolls back to it. {REMEDY}")
+    _load(state, run, epoch)
+    state.attempt, state.stopped = state.attempt + 1, None
+    state.watch.forget_after(epoch)
+    _point_best_of(state, run)
+    for between in range(epoch + 1, left):
+        if epoch_folder(run, between).is_dir():
+            _remove(epoch_folder(run, between))
+
+
+def _load(state: State, run: Path, epoch: int) -> _Saved:
+    """Weights, moments, heads, controllers, rate, counters and best of a saved epoch into a state."""
+    folder = epoch_folder(run, epoch)
+    verify(folder)
+    verify(folder, RESUME_HASHES)
+    saved = _read_state(folder)
+    device = next(state.model.parameters()).device
+    load_weights(state.model, folder / WEIGHTS)
+    if len(state.heads):
+        _load_heads(state, folder)
+    moments = load_tensors(folder / OPTIMISER, device)
+    for name, parameter in state.named_parameters():
+        its = {kind: moments.get(f"{kind}/{name}") for kind in ("step", "exp_avg", "exp_avg_sq")}
+        missing = [kind for kind, tensor in its.items() if tensor is None]
+        if len(missing) == len(its) and name.startswith("heads."):
+            state.optimiser.state.pop(parameter, None)  # of a term that had no weight yet
+        elif missing:
+            raise InputError(f"{folder / OPTIMISER}: lacks the moments '{missing[0]}/{name}'. {REMEDY}")
+        else:
+            state.optimiser.state[parameter] = its
+    if state.objective is not None:
+        state.objective.restore(saved.controls)
+    state.epoch, state.lr = epoch, saved.lr
+    state.plateau.best, state.plateau.waited = saved.plateau.best, saved.plateau.waited
+    if state.patience is not None and saved.early_stop is not None:
+        state.patience.best, state.patience.waited = saved.early_stop.best, saved.early_stop.waited
+    state.best_epoch, state.best_value = saved.best.epoch, saved.best.value
+    return saved
+
+
+def _load_heads(state: State, folder: Path) -> None:
+    found = load_tensors(folder / HEADS)
+    wanted = state.heads.state_dict()
+    if {name: tensor.shape for name, tensor in found.items()} != {name: its.shape for name, its in wanted.items()}:
+        raise InputError(f"{folder / HEADS}: does not hold what the recipe's terms train of their own. {REMEDY}")
+    state.heads.load_state_dict(found)
+
+
+def _point_best_of(state: State, run: Path) -> None:
+    """Point `best`, once its model is known to be whole: found out now, not by the test at the end."""
+    best = epoch_folder(run, state.best_epoch)
+    if state.best_epoch != state.epoch:
         if not is_finished(best):
             raise InputError(f"{best}: the best epoch's model is missing or not whole. {REMEDY}")
         verify(best)
-    state.epoch, state.lr, state.history = epoch, saved.lr, saved.history
-    state.plateau.best, state.plateau.waited = saved.plateau.best, saved.plateau.waited
-    state.best_epoch, state.best_value = saved.best.epoch, saved.best.value
     point_best(run, state.best_epoch)

@@ -2,12 +2,14 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
 from segue.artifacts import hash_json
 from segue.errors import InputError
+from segue.training.curation import Curated
 from segue.vectors import Store
 from segue.windows import Split, Windows, windows_of
 from segue.windows.rows import Rows
@@ -36,12 +38,25 @@ class Data:
             "documents": hash_json(sorted(self.split.train)),
         }
 
+    @cached_property
+    def _curated(self) -> Curated:
+        return Curated(self.train, self.rows, self.split)
+
+    def windows(self, recipe: "Recipe", epoch: int) -> Windows:
+        """The train windows that an epoch learns from. Raises InputError when the recipe's curation leaves none."""
+        return self._curated.windows(recipe.curation, epoch)
+
+    def progress(self, recipe: "Recipe", epoch: int) -> tuple[int, int]:
+        """How many windows the epochs before an epoch learn from, and how many all do."""
+        counts = [self._curated.count(recipe.curation, e) for e in range(1, recipe.epochs + 1)]
+        return sum(counts[: epoch - 1]), sum(counts)
+
 
 def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device | str = "cpu") -> Data:
     """The windows that a recipe trains and validates on. Nothing is copied but what an accelerator holds.
 
-    Warns how many documents are too short. Raises InputError when the store lacks a document of the split, or a part
-    has no window.
+    Warns how many documents are too short. Raises InputError when the store lacks a document of the split, a part
+    has no window, or the recipe's curation leaves an epoch none.
     """
     parts: dict[str, Windows] = {}
     for part in ("train", "VAL"):
@@ -60,4 +75,6 @@ def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device
                 "%s: %d of %d documents are shorter than a window (%d chunks)", part, short, len(documents), wanted
             )
         parts[part] = windows
-    return Data(parts["train"], parts["VAL"], Rows(store, device), split)
+    data = Data(parts["train"], parts["VAL"], Rows(store, device), split)
+    data.progress(recipe, 1)
+    return data

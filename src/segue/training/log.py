@@ -176,6 +176,7 @@ class RunLog:
         """Write the epoch's line. `lr` is the one it ran with."""
         entry: Entry = {
             "epoch": self._state.epoch,
+            "attempt": self._state.attempt,  # one more after each rollback
             "train": {key: self._mean("", key) for key in ("loss", "cos", "gap")} | {"terms": self._terms()},
             "val": dict(val),
             "lr": lr,

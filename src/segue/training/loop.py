@@ -11,6 +11,7 @@ from segue.training import checkpoint
 from segue.training.data import Data
 from segue.training.log import Entry, RunLog
 from segue.training.state import State, new_state
+from segue.training.tripwires import asks_rollout, tripped
 from segue.training.validate import validate
 from segue.windows.batches import batches
 
@@ -24,23 +25,26 @@ def train(
     run: Path,
     progress: Progress = silent,
     listen: Callable[[Entry], None] = lambda entry: None,
+    *,
+    force: bool = False,
 ) -> State:
     """Train a recipe's model in a run folder, from its last finished epoch where it has one.
 
     The same seed gives the same bits on the CPU with the same number of threads, interrupted or not. `listen` is
-    handed each line of the history. Raises DivergedError before an update that would not be finite, InputError
-    where the folder cannot be written.
+    handed each line of the history; `force` goes on where a tripwire would stop. Raises DivergedError before an update
+    that would not be finite, InputError where the folder cannot be written.
     """
     device = data.rows.device
     state = new_state(recipe, data.train.store.space, device)
+    objective = state.pursue(Objective(recipe.objective, data.rows, recipe.context_drop))
     checkpoint.restore(state, run)
-    objective = Objective(recipe.objective, data.rows, recipe.context_drop)
-    windows, total = state.epoch * len(data.train), recipe.epochs * len(data.train)
+    state.force = force
     with RunLog(run, state, listen) as log:
-        while state.epoch < recipe.epochs:
-            state.begin_epoch()
-            lr = state.lr
-            for batch in batches(data.train, data.rows, recipe.batch, seed=recipe.seed, epoch=state.epoch):
+        while state.goes_on:
+            recipe, lr = state.begin_epoch(), state.lr  # with what tripwires have changed
+            chosen = data.windows(recipe, state.epoch)
+            windows, total = data.progress(recipe, state.epoch)
+            for batch in batches(chosen, data.rows, recipe.batch, seed=state.seed, epoch=state.epoch):
                 with autocast(recipe.precision, device):
                     step = objective(state.model, batch, state.epoch)
                 log.step(step)
@@ -48,8 +52,12 @@ def train(
                 windows += len(batch)
                 progress("training", windows, total, "windows")
             log.trained()
-            val = validate(state.model, objective, data, state.epoch)
+            rollout = asks_rollout(state.recipe, state.epoch)
+            val = validate(state.model, objective, data, state.epoch, rollout=rollout)
             state.judge(val)
+            for trip in tripped(state, val):
+                trip.apply(state)
             log.epoch(val, lr)
             checkpoint.save(state, run, data.trained_on)  # last, so that a kill loses no more than the epoch it hit
+            checkpoint.roll_back(state, run)  # where a tripwire said so; a resume does it from what was saved
     return state

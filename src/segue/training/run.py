@@ -6,6 +6,7 @@ RUN/events/         TensorBoard               RUN/manifest.json  kind "run"; wri
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,15 +69,18 @@ def _begun_split(folder: Path) -> dict[str, Any]:
 
 def _require_same(folder: Path, recipe: "Recipe", store: Store, split: Split) -> None:
     """Refuse to go on with another recipe, store or split than the run began with."""
-    for key, then, now in _differences(_begun_recipe(folder), yaml.safe_load(recipe.to_yaml())):
+    begun = _begun_recipe(folder)
+    with suppress(InputError):  # what is no recipe is compared as it stands
+        begun = yaml.safe_load(yaml.safe_dump(recipe.completed(begun)))
+    for key, then, now in _differences(begun, yaml.safe_load(recipe.to_yaml())):
         raise InputError(
             f"{folder}: began with {key} = {then!r}, found {now!r}. "
             f"Resume with the recipe it began with ({folder / RECIPE}), or choose another --out."
         )
-    begun = _begun_split(folder)
+    frozen = _begun_split(folder)
     if epoch := checkpoint.newest(folder):
         require_same_space(checkpoint.space_of(folder, epoch), store.space, f"the run {folder}", str(store.path))
-    for what, then, now in (("store", begun["store"], store.hash), ("split", begun["hash"], split.hash)):
+    for what, then, now in (("store", frozen["store"], store.hash), ("split", frozen["hash"], split.hash)):
         if then != now:
             raise InputError(
                 f"{folder}: began with a {what} of hash {then}, found {now}. "
@@ -107,6 +111,19 @@ def open_run(folder: str | Path, recipe: "Recipe", store: Store, split: Split, *
     save_split(split, folder / SPLIT, store)
     write_text(folder / RECIPE, recipe.to_yaml())
     return folder
+
+
+def reopen_run(folder: str | Path) -> bool:
+    """Make a finished run that a tripwire stopped an unfinished one, to go on by force; whether it was one.
+
+    What was made of its end goes: the manifest, the test, the report.
+    """
+    folder = Path(folder)
+    if not is_finished(folder) or not (read_run(folder).get("stopped") or {}).get("tripwire"):
+        return False
+    for name in (MANIFEST, "5cat.json", "frontier.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    return True
 
 
 def where_it_lies(store: Store) -> dict[str, str]:
@@ -151,6 +168,9 @@ def finish_run(folder: Path, state: State, store: Store, split: Split, **fields:
         facets=list(recipe.facets),
         seed=recipe.seed,
         epochs=state.epoch,
+        attempts=state.attempt,
+        tripped=[one.model_dump() for one in state.watch.tripped],
+        stopped={"tripwire": state.stopped.tripwire, "verdict": state.stopped.verdict} if state.stopped else None,
         best={"epoch": state.best_epoch, "metric": recipe.best.metric, "value": state.best_value},
         seconds=round(sum(entry["seconds"] for entry in history), 1),
         computed={"device": device.type, "precision": chosen(recipe.precision, device), "torch": torch.__version__},

@@ -1,5 +1,6 @@
 """All that changes while a model is trained, so all that a checkpoint holds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from segue.models import LatentModel, build_model
+from segue.objectives import Objective
 from segue.training.diverged import DivergedError
+from segue.training.early_stop import Patience
+from segue.training.tripwires import Watch
 from segue.vectors import Space
 
 if TYPE_CHECKING:
@@ -44,24 +48,78 @@ class PlateauSchedule:
         return self.factor
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """Why no further epoch is trained: a tripwire's verdict, or an early stop (`tripwire` None)."""
+
+    tripwire: str | None
+    verdict: str
+
+
 @dataclass
 class State:
     """A model in training.
 
+    recipe         as the run began; `effective` is what the present epoch is trained with
+    objective      None before `pursue`
     epoch          the last begun, from 1; 0 before the first
+    attempt        from 1; one more after each rollback: (attempt, epoch) names a line of the history
     best_epoch     by the recipe's metric; 0 while there is none
     history        finished lines of the run's history
+    patience       the early stop's, where the recipe has one
+    go_back        the epoch that a tripwire wants to go back to, once this one is saved
+    force          verdicts of tripwires do not stop
     """
 
     recipe: "Recipe"
     model: LatentModel
     optimiser: torch.optim.Optimizer
     plateau: PlateauSchedule
+    objective: Objective | None = None
     epoch: int = 0
+    attempt: int = 1
     best_epoch: int = 0
     best_value: float | None = None
     history: int = 0
+    patience: Patience | None = None
+    watch: Watch = field(default_factory=Watch)
+    go_back: int | None = None
+    stopped: Stopped | None = None
+    force: bool = False
     events: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.effective = self.recipe
+
+    def pursue(self, objective: Objective) -> Objective:
+        """Minimise this objective: what its terms train of their own is trained with the model."""
+        self.objective = objective
+        if parameters := list(objective.heads.parameters()):
+            self.optimiser.add_param_group({"params": parameters})
+        return objective
+
+    @property
+    def heads(self) -> nn.ModuleDict:
+        """The terms' own trained parts."""
+        return self.objective.heads if self.objective is not None else nn.ModuleDict()
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All that is trained."""
+        yield from self.model.named_parameters()
+        yield from self.heads.named_parameters(prefix="heads")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to train."""
+        overruled = self.force and self.stopped is not None and self.stopped.tripwire is not None
+        return self.epoch < self.recipe.epochs and (self.stopped is None or overruled)
+
+    @property
+    def seed(self) -> int:
+        """Of what an epoch draws: after a rollback another one, or the same epochs would be trained again."""
+        if self.attempt == 1:
+            return self.recipe.seed
+        return int(np.random.SeedSequence([self.recipe.seed, 0, self.attempt]).generate_state(1, np.uint64)[0])
 
     @property
     def lr(self) -> float:
@@ -73,18 +131,31 @@ class State:
         for group in self.optimiser.param_groups:
             group["lr"] = value
 
-    def begin_epoch(self) -> None:
-        """Count on, and make the epoch's randomness depend on nothing but seed and epoch."""
+    def begin_epoch(self) -> "Recipe":
+        """Count on, and make the epoch's randomness depend on nothing but seed, attempt and epoch.
+
+        → the recipe for this epoch: the run's with what tripwires have changed
+        """
         self.epoch += 1
-        self.events = []
-        seed_torch(self.recipe.seed, self.epoch)
+        self.events, self.stopped = [], None
+        self.effective = recipe = self.watch.next_epoch(self.recipe)
+        if self.objective is not None:
+            self.objective.change(recipe.objective, recipe.context_drop)
+        if self.watch.lr is not None:
+            self.lr, self.watch.lr = self.watch.lr, None
+        for group in self.optimiser.param_groups:
+            group["weight_decay"] = recipe.weight_decay
+        seed_torch(self.seed, self.epoch)
         self.model.train()
+        self.heads.train()
+        return recipe
 
     def update(self, loss: Tensor) -> None:
         """One step down the gradient, clipped. Raises DivergedError before it when loss or gradient is not finite."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        length = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        parameters = [parameter for _, parameter in self.named_parameters()]
+        length = nn.utils.clip_grad_norm_(parameters, self.effective.gradient_clip)
         if not torch.isfinite(loss.detach() + length):
             raise DivergedError(
                 f"epoch {self.epoch}: the loss is {loss.item()} and its gradient's norm {length.item()}; stopped "
@@ -93,7 +164,7 @@ class State:
         self.optimiser.step()
 
     def judge(self, val: dict[str, float | None]) -> None:
-        """After an epoch: is it the best so far, and has the loss settled on a plateau?"""
+        """After an epoch: is it the best so far, has the loss settled on a plateau, is it time to stop?"""
         value, best = val[self.recipe.best.metric], self.best_value
         higher = self.recipe.best.better == "higher"
         if value is not None and (best is None or (value > best if higher else value < best)):
@@ -107,6 +178,24 @@ class State:
         if factor != 1.0:
             self.events.append(f"VAL loss on a plateau: lr {self.lr:g} → {self.lr * factor:g}")
             self.lr *= factor
+        stop = self.recipe.early_stop
+        if stop is not None and self.patience is not None and self.patience.is_over(val[stop.metric]):
+            self.stopped = Stopped(None, f"{stop.metric} was no better for {stop.patience} epochs")
+            self.events.append(f"early stop: {self.stopped.verdict}")
+
+    def stop(self, tripwire: str, verdict: str) -> str:
+        """End training after this epoch, whatever else trips; words for it. With `force` only the words."""
+        if self.force:
+            return f"does not stop ({verdict}): --force"
+        self.stopped, self.go_back = Stopped(tripwire, verdict), None
+        return f"stops: {verdict}"
+
+    def roll_back_to(self, epoch: int) -> str:
+        """Go back once this epoch is saved; of several the furthest. Words for it."""
+        if self.stopped is not None and self.stopped.tripwire is not None:
+            return "stopped, so does not roll back"
+        self.go_back, self.stopped = min(epoch, self.go_back or epoch), None
+        return f"rolls back to epoch {epoch}"
 
 
 def new_state(recipe: "Recipe", space: Space, device: torch.device | str = "cpu") -> State:
@@ -122,4 +211,11 @@ def new_state(recipe: "Recipe", space: Space, device: torch.device | str = "cpu"
         name=recipe.name,
     ).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    return State(recipe, model, optimiser, PlateauSchedule(recipe.plateau.factor, recipe.plateau.patience))
+    stop = recipe.early_stop
+    return State(
+        recipe,
+        model,
+        optimiser,
+        PlateauSchedule(recipe.plateau.factor, recipe.plateau.patience),
+        patience=Patience(stop.better == "higher", stop.patience) if stop else None,
+    )

@@ -11,18 +11,24 @@
         when: {epochs: 4, any: [{metric: margin_last, below: 0.02}, {metric: rollout, below: 0.46}]}
         do: {stop: stage A did not pass its gate}
 
-Each trips at most once in a run. What it changes stays changed when a later one rolls back.
+Each trips at most once in a run, and one that rolls back only where there is an earlier epoch to go back to. What a
+tripwire has set stays set when a later one rolls back, and epochs that are trained again draw their own numbers.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from segue.errors import nearest
 from segue.objectives.schedule import Epoch
 from segue.training.validate import METRICS
+
+if TYPE_CHECKING:
+    from segue.recipe import Recipe
+    from segue.training.state import State
 
 # Epoch → VAL metrics of the epochs behind the present weights.
 Values = Mapping[int, Mapping[str, float | None]]
@@ -205,3 +211,118 @@ class Tripwire(_Section):
     def written(self) -> dict[str, Any]:
         """The map as a recipe has it, without what is not used."""
         return self.model_dump(by_alias=True, exclude_defaults=True)
+
+
+class Tripped(BaseModel):
+    """A tripwire that has tripped: after which epoch of which attempt, what was found, what was done."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    epoch: int
+    attempt: int
+    found: str
+    did: str
+
+
+class Change(BaseModel):
+    """What a tripwire has set, and for how many further epochs; None: for good."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    tripwire: str
+    left: int | None
+
+
+class Watch(BaseModel):
+    """What a run's tripwires have seen and done: all of it is in a checkpoint.
+
+    values    epoch (as text, for JSON) → the metrics they ask of, of the epochs behind the present weights
+    tripped   in the order in which they did
+    changes   in force, in the order in which they were made
+    lr        to be set when the next epoch begins
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    values: dict[str, dict[str, float | None]] = {}
+    tripped: list[Tripped] = []
+    changes: list[Change] = []
+    lr: float | None = None
+
+    def armed(self, recipe: "Recipe") -> list[Tripwire]:
+        """Those that have not tripped yet."""
+        gone = {one.name for one in self.tripped}
+        return [tripwire for tripwire in recipe.tripwires if tripwire.name not in gone]
+
+    def next_epoch(self, recipe: "Recipe") -> "Recipe":
+        """Count an epoch of every change, and the recipe with those that hold for it."""
+        self.changes = [change for change in self.changes if change.left != 0]
+        sets: dict[str, Any] = {}
+        for change in self.changes:
+            sets |= next(one.do.set_ for one in recipe.tripwires if one.name == change.tripwire)
+            change.left = change.left if change.left is None else change.left - 1
+        return recipe.changed(sets) if sets else recipe
+
+    def forget_after(self, epoch: int) -> None:
+        """Drop what was seen of later epochs, which are trained again."""
+        self.values = {key: seen for key, seen in self.values.items() if int(key) <= epoch}
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A tripwire whose condition holds, and what was found."""
+
+    tripwire: Tripwire
+    found: str
+
+    def apply(self, state: "State") -> None:
+        """Do what it says: in the state, so that the epoch's checkpoint holds it."""
+        do, did = self.tripwire.do, []
+        if do.stop:
+            did.append(state.stop(self.tripwire.name, do.stop))
+        if do.set_:
+            state.watch.changes.append(Change(tripwire=self.tripwire.name, left=do.for_))
+            state.watch.lr = do.set_.get("lr", state.watch.lr)
+            span = "" if do.for_ is None else f" for {do.for_} epoch{'s' if do.for_ > 1 else ''}"
+            did.append("sets " + ", ".join(f"{path} to {value}" for path, value in do.set_.items()) + span)
+        if do.roll_back_to:
+            did.append(state.roll_back_to(_target(self.tripwire, state)))
+        told = Tripped(
+            name=self.tripwire.name, epoch=state.epoch, attempt=state.attempt, found=self.found, did="; ".join(did)
+        )
+        state.watch.tripped.append(told)
+        state.events.append(f"tripwire {told.name}: {told.found}: {told.did}")
+
+
+def _target(tripwire: Tripwire, state: "State") -> int:
+    back = tripwire.do.roll_back_to
+    return back if isinstance(back, int) else state.best_epoch
+
+
+def tripped(state: "State", val: Mapping[str, float | None]) -> list[Trip]:
+    """The tripwires that trip after an epoch with these VAL metrics, in the order of the recipe."""
+    watch, recipe = state.watch, state.recipe
+    asked = {str(one.metric) for tripwire in recipe.tripwires for one in tripwire.when.conditions}
+    watch.values[str(state.epoch)] = {name: val.get(name) for name in sorted(asked)}
+    values = {int(epoch): seen for epoch, seen in watch.values.items()}
+    trips = []
+    for tripwire in watch.armed(recipe):
+        found = tripwire.when.met(values, state.epoch, recipe.horizon)
+        goes_back = tripwire.do.roll_back_to is not None
+        if found is not None and not (goes_back and _target(tripwire, state) >= state.epoch):
+            trips.append(Trip(tripwire, found))
+    return trips
+
+
+def asks_rollout(recipe: "Recipe", epoch: int) -> bool:
+    """Whether a tripwire, an expectation, the best epoch or the early stop is about `rollout` at an epoch."""
+    always = [recipe.best.metric, recipe.early_stop and recipe.early_stop.metric]
+    expected = [one.metric for one in recipe.expectations if one.epoch == epoch]
+    watched = [
+        condition.metric
+        for tripwire in recipe.tripwires
+        for condition in tripwire.when.conditions
+        if any(tripwire.when.covers(epoch + ahead) for ahead in range(condition.epochs_before + 1))
+    ]
+    return "rollout" in [*always, *expected, *watched]
