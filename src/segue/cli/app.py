@@ -16,6 +16,7 @@ from segue.cli import (
     fivecat,
     frontier,
     import_,
+    notes,
     recipe,
     report,
     split,
@@ -53,6 +54,7 @@ app.command("frontier")(frontier.frontier)
 app.command("steer")(steer.steer)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("notes")(notes.notes)
 
 
 def main() -> None:

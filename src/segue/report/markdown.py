@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from segue.report.tables import Cell, Table
 
-SPECIAL = re.compile(r"[\\|*`\[\]<>~&]|(?<!\w)_|_(?!\w)|^(?=[#+-]|\d+\.)")
+SPECIAL = re.compile(r"[\\|*`\[\]<>~&]|(?<!\w)_|_(?!\w)|^(?=[#+-])|(?<=^\d)\.(?=\s)")
+INTERVAL = re.compile(r"\\\[([-−+\d., ]+)\\\](?![(\[:])")  # ours, and no link
 
 
 def literal(text: object) -> str:
     """Text of others in one line, nothing in it taken for markup or HTML."""
-    return SPECIAL.sub(lambda found: "\\" + found.group(), " ".join(str(text).split()))
+    escaped = SPECIAL.sub(lambda found: "\\" + found.group(), " ".join(str(text).split()))
+    return INTERVAL.sub(r"[\1]", escaped)
 
 
 def rows(heads: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> str:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from segue.artifacts import is_held, read_json
 from segue.report.run import HISTORY, RECIPE, Run, lookup
 
-STEPS = "steps.jsonl"
+STEPS, DIVERGED = "steps.jsonl", "diverged.json"
+TRIPWIRE = "tripwire "
 
 
 class Standing(NamedTuple):
@@ -48,36 +49,64 @@ class Standing(NamedTuple):
         return self.state in ("diverged", "stopped", "untested", "finished")
 
 
+class Fired(NamedTuple):
+    """A tripwire that tripped: after which line of the history, what it found and did, in the words of the run."""
+
+    at: int
+    name: str
+    found: str
+    did: str
+
+
+def fired(run: Run) -> list[Fired]:
+    """The tripwires that tripped, in their order, from the events of the history."""
+    names = [str(one.get("name")) for one in run.resolved.get("tripwires") or [] if isinstance(one, dict)]
+    found = []
+    for at, entry in enumerate(run.history, start=1):
+        for event in entry.get("events") or []:
+            text = str(event)
+            if text.startswith(TRIPWIRE):
+                rest = text.removeprefix(TRIPWIRE)
+                known = [name for name in names if rest.startswith(f"{name}: ")]
+                name = max(known, key=len) if known else rest.partition(": ")[0]
+                why, _, did = rest.removeprefix(f"{name}: ").partition(": ")
+                found.append(Fired(at, name, why, did))
+    return found
+
+
 def standing(run: Run) -> Standing:
     """From the files of a run and whether a process holds its lock."""
     last = int(run.history[-1]["epoch"]) if run.history else 0
     epochs = int(run.resolved.get("epochs") or last)
-    diverged = lookup(run.manifest, "diverged") or any("not finite" in event for event in _last_events(run))
-    if run.manifest and not diverged:
-        if last < epochs or lookup(run.manifest, "stopped"):
-            return Standing("stopped", last, epochs, _stopper(run))
+    if run.manifest:
+        by = _stopper(run)
+        if by or last < epochs:
+            return Standing("stopped", last, epochs, by)
         return Standing("finished" if run.five_cat else "untested", last, epochs)
     if is_held(run.folder):
         newest = last_step(run.folder)
         begun = int(newest["epoch"]) if newest and newest.get("line", 0) > len(run.history) else last + 1
-        state = "testing" if last >= epochs else "training"
+        state = "testing" if last >= epochs or _stopper(run) else "training"
         return Standing(state, min(begun, epochs), epochs)
-    if diverged:
+    if diverged(run):
         return Standing("diverged", last, epochs)
     return Standing("interrupted" if last else "begun", last, epochs)
 
 
-def _last_events(run: Run) -> list[str]:
-    return [str(event) for event in (run.history[-1].get("events") or [])] if run.history else []
+def diverged(run: Run) -> str:
+    """Why a loss that was not finite ended training; empty where none did, or training went on since."""
+    path = run.folder / DIVERGED
+    told = read_json(path) if path.is_file() else {}
+    return str(told["why"]) if lookup(told, "lines") == len(run.history) and "why" in told else ""
 
 
 def _stopper(run: Run) -> str:
-    """The tripwire of the recipe that the last epoch's events name, `early stop`, or nothing known."""
-    said = " ".join(_last_events(run))
-    for one in run.resolved.get("tripwires") or []:
-        if lookup(one, "do.stop") and str(one.get("name")) in said:
-            return f"tripwire “{one['name']}”"
-    return "early stop" if "early stop" in said.lower() else ""
+    """What ended training before its time, by the events of the last epoch: a tripwire, an early stop, nothing."""
+    for one in fired(run):
+        if one.at == len(run.history) and "stops: " in one.did:
+            return f"tripwire “{one.name}”"
+    last = run.history[-1].get("events") or [] if run.history else []
+    return "early stop" if any(str(event).startswith("early stop") for event in last) else ""
 
 
 def steps(folder: Path) -> Iterator[dict[str, Any]]:

@@ -176,7 +176,7 @@ def rollouts(run: Run) -> list[Table]:
     return tables
 
 
-def _gap(a: Result, b: Result) -> Result:
+def difference(a: Result, b: Result) -> Result:
     """a − b of independent samples; the interval from the two intervals (Zou and Donner's MOVER)."""
     if a.value is None or b.value is None:
         return NOTHING
@@ -201,10 +201,10 @@ def generalisation(run: Run) -> Table | None:
         val, ood = run.result(MODEL, "VAL", path), run.result(MODEL, "OOD", path)
         if val.value is None and ood.value is None:
             continue
-        cells = [cell(val, kind), cell(ood, kind), cell(_gap(val, ood), "signed")]
+        cells = [cell(val, kind), cell(ood, kind), cell(difference(val, ood), "signed")]
         if best:
             theirs = (run.result(best, "VAL", path), run.result(best, "OOD", path))
-            cells += [cell(theirs[0], kind), cell(theirs[1], kind), cell(_gap(*theirs), "signed")]
+            cells += [cell(theirs[0], kind), cell(theirs[1], kind), cell(difference(*theirs), "signed")]
         cells += [Cell(number(val.n, "count")), Cell(number(ood.n, "count"))]
         lines.append(Line(f"{label}, pool future" if path == MRR.path else label, "", "attainable", cells))
     columns = ["VAL", "OOD", "VAL − OOD"]
