@@ -1,0 +1,346 @@
+"""The page of the study: tables and pictures for docs/p-series.md from the finished runs, `make study-p` calls it.
+
+Every block between `<!-- begin: NAME -->` and `<!-- end: NAME -->` of the page is written anew; the words around them are
+by hand. Differences are paired over the same windows of documents 800–899, with 95 % intervals over documents.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from markupsafe import Markup
+
+from segue.alignment.forwards import predicted
+from segue.alignment.held_out import held_out
+from segue.alignment.measure import Part, measure
+from segue.alignment.steer import fit_beta
+from segue.models import load_model
+from segue.models.fitting import fit_controls
+from segue.models.predictor import Predictor
+from segue.models.steered import Steered
+from segue.recipe import resolve
+from segue.report import svg
+from segue.statistics import DocumentBootstrap, Result, result_of
+from segue.vectors import Store
+from segue.windows import load_split
+from segue.windows.rows import Rows
+
+Row = list[str]
+
+
+def told(one: Result, signed: bool = False) -> str:
+    """`.123 [.120, .126]`"""
+    kind = "+.3f" if signed else ".3f"
+    if one.value is None:
+        return "–"
+    text = format(one.value, kind)
+    return text if one.low is None else f"{text} [{one.low:{kind}}, {one.high:{kind}}]"
+
+
+def table(head: Row, rows: list[Row]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the study."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "history.jsonl").read_text().splitlines()]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / "manifest.json").read_text())
+
+    @cached_property
+    def tested(self) -> dict[str, Any] | None:
+        path = self.folder / "5cat.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    @property
+    def reported(self) -> str:
+        return resolve(self.folder / "recipe.yaml").reported
+
+    def metric(self, *path: str, part: str = "OOD") -> Result:
+        found: Any = (self.tested or {"splits": {part: None}})["splits"][part]
+        for step in path:
+            found = found.get(step) if isinstance(found, Mapping) else None
+        return Result(**found) if isinstance(found, Mapping) and "value" in found else Result(None)
+
+    def gates(self, profile: str) -> str:
+        if self.tested is None:
+            return "–"
+        judged = [one["passed"] for one in self.tested["profiles"][profile]["gates"].values() if one["passed"] is not None]
+        return f"{sum(judged)}/{len(judged)}"
+
+
+class Study:
+    """The runs, and what each predictor does on every window of a part, measured once."""
+
+    def __init__(self, folder: Path):
+        self.store = Store(folder / "data" / "documents")
+        self.split = load_split(folder / "data" / "documents.json")
+        self.runs = {path.parent.name: Run(path.parent) for path in sorted(folder.glob("*/manifest.json"))}
+        self.rows = Rows(self.store)
+
+    @lru_cache(maxsize=None)  # noqa: B019 - one study a process
+    def part(self, horizon: int, name: str = "OOD") -> Part:
+        return held_out(self.store, self.split, 5, horizon, samples=100_000).parts[name]
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def controls(self, horizon: int) -> dict[str, Predictor]:
+        held = held_out(self.store, self.split, 5, horizon, samples=100_000)
+        return fit_controls(held.train, held.every["VAL"])
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def predictor(self, name: str) -> Predictor:
+        """`RUN`, `RUN@3` (its third epoch) or a control's name, `copy_last/2` for horizon 2."""
+        run, _, epoch = name.partition("@")
+        if run in self.runs:
+            folder = self.runs[run].folder
+            return load_model(folder / "epochs" / f"{int(epoch):03d}" if epoch else folder)
+        control, _, horizon = name.partition("/")
+        return self.controls(int(horizon or 1))[control]
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def figures(self, name: str, part: str = "OOD") -> dict[str, np.ndarray]:
+        """Per window: cos, margin_last, mrr, cos_last."""
+        return self.figures_of(self.predictor(name), part)
+
+    def figures_of(self, predictor: Predictor, part: str = "OOD") -> dict[str, np.ndarray]:
+        on = self.part(predictor.horizon, part)
+        found = measure({"": predictor}, on, only_whole=True)
+        last_WD = self.rows(on.windows.last_W)
+        cos_last = (predicted(predictor, on.windows, self.rows) * last_WD).sum(-1).numpy()
+        cos = found.cos_PSW[0, 0]
+        return {"cos": cos, "margin_last": cos - cos_last, "mrr": 1 / found.rank_PSW[0, 0], "coherence": found.coherence_W}
+
+    def mean(self, name: str, figure: str, where: np.ndarray | None = None) -> Result:
+        return self.over(self.predictor(name).horizon, self.figures(name)[figure], where)
+
+    def difference(self, one: str, other: str, figure: str) -> Result:
+        """Paired: one − other."""
+        horizon = self.predictor(one).horizon
+        return self.over(horizon, self.figures(one)[figure] - self.figures(other)[figure])
+
+    def over(self, horizon: int, value_W: np.ndarray, where: np.ndarray | None = None) -> Result:
+        document_W = self.part(horizon).windows.document_W
+        kept = np.ones(len(value_W), bool) if where is None else where
+        draws = DocumentBootstrap(document_W[kept]).means(value_W[kept, None].astype(np.float64))
+        return result_of(draws[:, 0], int(kept.sum()))
+
+    def steered(self, name: str, like: str) -> tuple[float, dict[str, Result]]:
+        """A run steered after training to another's margin_last on VAL: β, and paired on OOD what it has more."""
+        base = self.predictor(name)
+        val = self.part(base.horizon, "VAL").windows
+        margin = float(self.figures(like, "VAL")["margin_last"].mean())
+        beta = fit_beta(base, val, margin).beta
+        figures, other = self.figures_of(Steered(base, beta)), self.figures(like)
+        return beta, {key: self.over(base.horizon, figures[key] - other[key]) for key in ("cos", "margin_last", "mrr")}
+
+
+def by_epoch(run: Run, epochs: list[int], metric: str, kind: str = ".3f") -> str:
+    found = {entry["epoch"]: entry["val"].get(metric) for entry in run.history}
+    return " ".join(format(found[e], kind) for e in epochs if found.get(e) is not None)
+
+
+def recipes_table(study: Study, names: list[str]) -> str:
+    rows = []
+    for name in names:
+        run = study.runs[name]
+        last = len(run.history)
+        epochs = sorted({1, 3, 4, 6, 7, 10, 12, 20, run.history[-1]["epoch"]} & {e["epoch"] for e in run.history})
+        rows.append(
+            [
+                f"`{name}`",
+                run.reported.replace("|", "\\|") or "–",
+                f"{by_epoch(run, epochs, 'cos')} (epochs {', '.join(map(str, epochs))}; {last} run, best {run.manifest['best']['epoch']})",
+                told(run.metric("cos")),
+                told(run.metric("margin_last"), signed=True),
+                told(run.metric("retrieval", "future", "mrr")),
+                told(run.metric("direction")),
+                told(run.metric("ablations", "shuffle"), signed=True),
+                told(run.metric("rollout", "mean")),
+                f"{run.gates('skill')} · {run.gates('original')}",
+            ]
+        )
+    head = ["recipe", "they reported", "ours: VAL cos by epoch", "OOD cos", "margin_last", "MRR future", "direction"]
+    return table([*head, "shuffle", "rollout", "gates: skill · original"], rows)
+
+
+def controls_table(study: Study) -> str:
+    rows = []
+    for horizon, names in ((1, ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge")),) * 1 + (
+        (2, ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge")),
+    ):
+        for name in names:
+            key = f"{name}/{horizon}"
+            cells = [told(study.mean(key, figure), figure == "margin_last") for figure in ("cos", "margin_last", "mrr")]
+            rows.append([f"{name}, h = {horizon}", *cells])
+    return table(["control", "OOD cos", "margin_last", "MRR future"], rows)
+
+
+def pairs_table(study: Study, pairs: list[tuple[str, str]]) -> str:
+    rows = []
+    for one, other in pairs:
+        if {one.split("@")[0], other.split("@")[0]} - set(study.runs) - {"best_weights", "ridge", "copy_last", "rank_weights"}:
+            continue
+        cells = [told(study.difference(one, other, figure), signed=True) for figure in ("cos", "margin_last", "mrr")]
+        rows.append([f"`{one}` − `{other}`", *cells])
+    return table(["paired, OOD", "cos", "margin_last", "MRR future"], rows)
+
+
+def steered_table(study: Study, pairs: list[tuple[str, str]]) -> str:
+    rows = []
+    for base, like in pairs:
+        if {base, like} <= set(study.runs):
+            try:
+                beta, found = study.steered(base, like)
+            except Exception as error:  # noqa: BLE001
+                rows.append([f"`{base}` to the margin of `{like}`", str(error)[:80], "", "", ""])
+                continue
+            cells = [told(found[key], signed=True) for key in ("cos", "margin_last", "mrr")]
+            rows.append([f"`{base}` to the margin of `{like}`", f"{beta:.3f}", *cells])
+    return table(["steered after training, minus the run", "β", "cos", "margin_last", "MRR future"], rows)
+
+
+def terms_table(study: Study, names: list[str]) -> str:
+    """What the guards weigh: in the loss, and in the gradient."""
+    rows = []
+    for name in names:
+        if name not in study.runs:
+            continue
+        history = study.runs[name].history
+        for term in history[-1]["train"]["terms"]:
+            lines = [e["train"]["terms"][term] for e in history]
+            on = [(e["epoch"], one) for e, one in zip(history, lines, strict=True) if one["weight"]]
+            if term == "mse" or not on:
+                continue
+            first, last = on[0], on[-1]
+            cell = lambda at: f"{at[1]['weight']:.2g} · {at[1]['rho']:.3f} · {at[1]['gradient_ratio'] or 0:.2f}"  # noqa: E731
+            rows.append([f"`{name}`", term, f"epoch {first[0]}: {cell(first)}", f"epoch {last[0]}: {cell(last)}"])
+    return table(["run", "term", "first: weight · share of mse's value · of its gradient", "last"], rows)
+
+
+def coherence_table(study: Study, names: list[str]) -> str:
+    rows = []
+    for name in names:
+        coherence = study.figures(name)["coherence"]
+        edges = [(-1.0, 0.45), (0.45, 0.55), (0.55, 2.0)]
+        cells = [
+            told(study.mean(name, "margin_last", (coherence >= low) & (coherence < high)), signed=True) for low, high in edges
+        ]
+        rows.append([f"`{name}`", *cells])
+    return table(["margin_last, OOD", "coherence < .45", ".45 – .55", "≥ .55"], rows)
+
+
+def seeds_table(study: Study, recipes: list[str]) -> str:
+    rows = []
+    for recipe in recipes:
+        names = [name for name in (recipe, f"{recipe}-seed1", f"{recipe}-seed2") if name in study.runs]
+        values = {f: [float(study.figures(name)[f].mean()) for name in names] for f in ("cos", "margin_last", "mrr")}
+        cells = [f"{np.mean(v):+.3f} ({min(v):+.3f} … {max(v):+.3f})" for v in values.values()]
+        full = f"{recipe}-full"
+        if full in study.runs:
+            cells.append(", ".join(f"{study.mean(full, f).value:+.3f}" for f in ("cos", "margin_last", "mrr")))
+        else:
+            cells.append("not run")
+        rows.append([f"`{recipe}`", str(len(names)), *cells])
+    return table(["recipe", "seeds", "OOD cos", "margin_last", "MRR future", "the recipe's own network: cos, margin_last, MRR"], rows)
+
+
+def curves_svg(study: Study, names: list[str]) -> str:
+    """Small multiples: VAL cos and margin_last by epoch, a panel a recipe."""
+    across, wide, high, gap = 4, 300.0, 190.0, 16.0
+    from importlib.resources import files
+
+    css = files("segue.report").joinpath("templates", "page.css").read_text("utf-8")
+    parts = [svg.tag("style", Markup(css)), svg.tag("rect", width="100%", height="100%", style="fill: var(--paper)")]
+    for i, name in enumerate(names):
+        history = study.runs[name].history
+        series = [
+            svg.Series(
+                metric, style, shape, [svg.Point(float(at), e["val"][metric]) for at, e in enumerate(history, start=1)]
+            )
+            for metric, style, shape in (("cos", "model", "dot"), ("margin_last", "copy", "dot"))
+        ]
+        every = max(1, len(history) // 5)
+        x_ticks = [(float(at), str(e["epoch"]) if at % every == 0 or at == 1 else "") for at, e in enumerate(history, start=1)]
+        chart = svg.line_chart(
+            series, x_ticks=x_ticks, x_label="", y_label="", y_range=(-0.6, 0.6), description=name, size=(wide, high)
+        )
+        left, top = gap + (i % across) * (wide + gap), 44 + (i // across) * (high + 34)
+        parts.append(svg.tag("text", name, x=left + 40, y=top - 6, class_="strong"))
+        parts.append(svg.tag("svg", chart, x=left, y=top, width=wide, height=high))
+    parts.append(svg.tag("text", "VAL by epoch: cos above, margin_last below", x=gap + 40, y=20.0, class_="label"))
+    width, height = gap + across * (wide + gap), 44 + -(-len(names) // across) * (high + 34)
+    return str(
+        svg.tag(
+            "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:.0f} {height:.0f}", class_="chart",
+            width=width, height=height,
+        )
+    )
+
+
+def replaced(page: str, blocks: Mapping[str, Callable[[], str]]) -> str:
+    for name, make in blocks.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        if begin in page:
+            print(f"writing {name}", flush=True)
+            page = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{make()}\n{end}", page, flags=re.DOTALL)  # noqa: B023
+    return page
+
+
+def main() -> None:
+    from study_p import AGAINST, RECIPES, SEEDED
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/study-p"))
+    parser.add_argument("--page", type=Path, default=Path("docs/p-series.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    study = Study(options.out)
+    ran = [name for name in RECIPES if name in study.runs]
+    further = [name for name in study.runs if name not in RECIPES]
+    pairs = [
+        ("p1", "best_weights"), ("p1-long", "best_weights"), ("p1-long", "ridge"), ("p1-long", "p1-long@3"),
+        ("v3", "p1-long"), ("p2", "p1-long"), ("p3", "p1-long"), ("p4", "p1-long"), ("p4", "p4-no-rollout"),
+        ("p3-2-percent", "p1-long"), ("p3-5-percent", "p1-long"), ("p5", "p5-no-curriculum"),
+        ("p5-positional-05", "p5"), ("p5-positional-10", "p5"), ("p6b-v1", "p6"), ("p6b-v2.1", "p6"), ("p6b-v2.2", "p6"),
+        ("p6b-v2.3", "p6"), ("p6b-v2.3-free", "p6b-v2.3"), ("p7", "p1-long"),
+    ]  # fmt: skip
+    steers = [("p1-long", name) for name in ("v3", "p3", "p4", "p3-2-percent", "p3-5-percent")]
+    steers += [("p6", name) for name in ("p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3")]
+    guarded = ["v3", "p2", "p3", "p4", "p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3", "p6b-v2.3-free", *AGAINST]
+    blocks: dict[str, Callable[[], str]] = {
+        "recipes": lambda: recipes_table(study, ran),
+        "further": lambda: recipes_table(study, further),
+        "controls": lambda: controls_table(study),
+        "pairs": lambda: pairs_table(study, pairs),
+        "steered": lambda: steered_table(study, steers),
+        "terms": lambda: terms_table(study, guarded),
+        "seeds": lambda: seeds_table(study, list(SEEDED)),
+        "coherence": lambda: coherence_table(study, [n for n in ("p1-long", "p3") if n in study.runs] + ["copy_last", "context_mean", "best_weights", "ridge"]),
+    }
+    options.page.write_text(replaced(options.page.read_text(), blocks))
+    pictures = options.page.parent / "img"
+    (pictures / "p-series-curves.svg").write_text(curves_svg(study, ran))
+
+
+if __name__ == "__main__":
+    main()
