@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from runs import CLOCK, SMALL, history, run_here, small_recipe, weights, world
+from runs import CLOCK, LENGTH, SMALL, history, run_here, small_recipe, weights, world
 
 from segue.artifacts import is_finished, read_manifest
 from segue.errors import InputError
@@ -169,6 +169,29 @@ def test_every_epoch_of_every_shipped_recipe_steps(name, make_store):
         seen |= set(step.values)
     late = {"anti_copy"} if name == "p2" else set()  # a tripwire's
     assert seen == set(recipe.objective) - late
+
+
+def test_a_model_of_whole_documents_trains_on_them(make_store, tmp_path):
+    """`causal` through the same loop, under context_drop and guards: it learns, and what is saved was trained."""
+    store = make_store(world(noise=0.3))
+    model = "model={family: causal, width: 16, layers: 1, heads: 2, feed_forward: 16}"
+    recipe = resolve("p3", [model, "epochs=6", "lr=0.01", "objective.directional.weight=0.002"])
+    split = split_by_fractions(store)
+    data = open_data(recipe, store, split)
+    run = open_run(tmp_path / "run", recipe, store, split)
+    state = train(recipe, data, run)
+    val = [entry["val"] for entry in history(run)]
+    assert val[-1]["cos"] > val[0]["cos"] + 0.1
+    document_ND = data.rows(np.arange(LENGTH))
+    loaded = load_model(run / "epochs" / "006")
+    assert torch.equal(loaded.predict(document_ND[None, :9]), state.model.predict(document_ND[None, :9]))
+    # VAL's cos is of whole documents so far, as 5CAT hands them.
+    wanted = []
+    for window in range(len(data.val)):
+        one = data.val.take(np.array([window]))
+        so_far = data.rows(np.arange(one.last_W[0] - one.earlier_W[0], one.last_W[0] + 1))
+        wanted.append((loaded.predict(so_far[None]) @ data.rows(one.target_rows())[0]).item())
+    assert val[-1]["cos"] == pytest.approx(np.mean(wanted), abs=1e-5)
 
 
 def test_bf16_autocast_trains_float32_weights(store, tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segue.models.network import batches_for
 from segue.models.precision import autocast
 from segue.objectives import Objective
 from segue.progress import Progress, silent
@@ -13,7 +14,6 @@ from segue.training.log import Entry, RunLog
 from segue.training.state import State, new_state
 from segue.training.tripwires import asks_rollout, tripped
 from segue.training.validate import validate
-from segue.windows.batches import batches
 
 if TYPE_CHECKING:
     from segue.recipe import Recipe
@@ -44,7 +44,7 @@ def train(
             recipe, lr = state.begin_epoch(), state.lr  # with what tripwires have changed
             chosen = data.windows(recipe, state.epoch)
             windows, total = data.progress(recipe, state.epoch)
-            for batch in batches(chosen, data.rows, recipe.batch, seed=state.seed, epoch=state.epoch):
+            for batch in batches_for(state.model, chosen, data.rows, recipe.batch, seed=state.seed, epoch=state.epoch):
                 with autocast(recipe.precision, device):
                     step = objective(state.model, batch, state.epoch)
                 log.step(step)

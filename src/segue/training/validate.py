@@ -12,11 +12,10 @@ from torch import no_grad, stack
 from segue.alignment import mini_5cat
 from segue.alignment.fivecat import MINI_SAMPLES
 from segue.alignment.forwards import STEP, WHOLE, asks_of, contexts, grown
-from segue.models.network import evaluating
+from segue.models.network import batches_for, evaluating
 from segue.objectives import Objective
 from segue.training.diverged import DivergedError
 from segue.windows import Windows
-from segue.windows.batches import batches
 from segue.windows.rows import Rows
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def validate(
     windows = data.val.sample(MAX_WINDOWS, seed=0)
     sums = dict.fromkeys(("loss", "mse", "cos"), 0.0)
     with evaluating(model), no_grad():
-        for batch in batches(windows, data.rows, BATCH):
+        for batch in batches_for(model, windows, data.rows, BATCH):
             step = objective(model, batch, epoch)
             mse, cos = step.made.squared_error_B.mean(), step.made.cos_target_B.mean()
             for name, value in (("loss", step.total), ("mse", mse), ("cos", cos)):
