@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check clean
+.PHONY: demo test study-p clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/segue demo --out demo
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/mypy
 	@echo "== tests: pytest on $$(nproc) processes, one torch thread each"
 	$(BIN)/pytest -n auto
+
+# Hours on two cores; resumable. Every recipe on the first 900 Wikipedia documents, and docs/p-series.md written anew.
+study-p: $(VENV)/.installed-demo
+	$(BIN)/python benchmarks/study_p.py
 
 $(VENV)/bin/python:
 	@echo "== making $(VENV) with $$($(PYTHON) --version)"

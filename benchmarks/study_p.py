@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/study-p"))
     parser.add_argument("--only", nargs="*", help="names of runs; default: all")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2)), help="runs at once, a thread each")
-    parser.add_argument("--page", type=Path, default=Path("docs/p-series.md"))
+    parser.add_argument("--no-page", action="store_true", help="only train and test")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     make_data(options.vectors, options.out / "data")
@@ -138,6 +138,9 @@ def main() -> None:
     with ThreadPoolExecutor(options.workers) as pool:
         for done in [pool.submit(run, job, options.out) for job in wanted]:
             done.result()
+    if not options.no_page:
+        page = [sys.executable, str(Path(__file__).with_name("study_p_page.py")), "--out", str(options.out)]
+        sys.exit(subprocess.run(page).returncode)
 
 
 if __name__ == "__main__":
