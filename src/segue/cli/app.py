@@ -23,6 +23,7 @@ from segue.cli import (
     steer,
     store,
     train,
+    watch,
     windows,
 )
 from segue.cli.console import err, listen_to_log
@@ -53,6 +54,7 @@ app.command("certify")(certify.certify)
 app.command("frontier")(frontier.frontier)
 app.command("steer")(steer.steer)
 app.command("report")(report.report)
+app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("notes")(notes.notes)
 

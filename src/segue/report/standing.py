@@ -1,8 +1,6 @@
 """Where a run stands: in training, interrupted, stopped and by what, finished, tested. Read, never written."""
 
 import json
-from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +10,7 @@ from segue.report.run import HISTORY, RECIPE, Run, lookup
 
 STEPS, DIVERGED = "steps.jsonl", "diverged.json"
 TRIPWIRE = "tripwire "
+TAIL = 1 << 16  # bytes, many lines
 
 
 class Standing(NamedTuple):
@@ -37,7 +36,7 @@ class Standing(NamedTuple):
             "training": f"training, {of}",
             "testing": "trained, in its last test",
             "interrupted": f"interrupted after {of}",
-            "diverged": f"diverged after {of}",
+            "diverged": f"diverged after {of}" if self.epoch else "diverged in its first epoch",
             "stopped": f"stopped{f' by {self.by}' if self.by else ''} after {of}",
             "untested": "finished, not tested",
             "finished": "finished",
@@ -109,25 +108,23 @@ def _stopper(run: Run) -> str:
     return "early stop" if any(str(event).startswith("early stop") for event in last) else ""
 
 
-def steps(folder: Path) -> Iterator[dict[str, Any]]:
-    """What `steps.jsonl` holds, oldest first; nothing where it is missing. A line being written is left out."""
+def last_step(folder: Path) -> dict[str, Any] | None:
+    """The newest whole line of `steps.jsonl`; None where there is none. A line being written is left out."""
     path = folder / STEPS
     if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(found, dict) and isinstance(found.get("epoch"), int):
-                yield found
-
-
-def last_step(folder: Path) -> dict[str, Any] | None:
-    """The newest line of `steps.jsonl`."""
-    newest = deque(steps(folder), maxlen=1)
-    return newest[0] if newest else None
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("epoch"), int):
+            return found
+    return None
 
 
 def made_at(run: Run) -> str:

@@ -62,7 +62,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def tick_labels(values: Sequence[float]) -> list[str]:
     """The same number of decimals on each, as few as tell them apart."""
-    for decimals in range(7):
+    for decimals in range(10):
         texts = [f"{value:.{decimals}f}" for value in values]
         if all(abs(float(text) - value) < 1e-9 for text, value in zip(texts, values, strict=True)):
             break
