@@ -1,6 +1,7 @@
 """What the tests share: one torch thread, stores made of known vectors, the command line in this process."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from segue.cli import main
 from segue.vectors import Store
 
 torch.set_num_threads(1)
+os.environ["SEGUE_CACHE"] = "off"  # no test reads what another measured, or writes into a home
 
 MakeStore = Callable[..., Store]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from segue.alignment.beside import controls_beside
 from segue.alignment.certification import Fact, facts_of
@@ -18,6 +19,7 @@ from segue.alignment.rollouts import Reencoder
 from segue.errors import InputError
 from segue.models.controls import ATTAINABLE, UNATTAINABLE, Random, know_answers
 from segue.models.kept import Cache
+from segue.models.precision import chosen
 from segue.models.predictor import Predictor
 from segue.progress import Progress, silent
 from segue.statistics import DocumentBootstrap
@@ -167,7 +169,7 @@ def five_cat(
     judged_figures = {name: its.figures for name, its in found.items()}
     evidence = Evidence(judged_figures, controls, predictor.facets, predictor.horizon)
     return {
-        **_said_of(predictor, evidence, profiles),
+        **_said_of(predictor, evidence, profiles, device),
         # The controls' figures on this very data, against arithmetic that shares no code with the harness.
         "certified": all(fact.holds for its in found.values() for fact in its.facts),
         "certification": {name: [fact.to_json() for fact in its.facts] for name, its in found.items()},
@@ -175,7 +177,13 @@ def five_cat(
     }
 
 
-def _said_of(predictor: Predictor, evidence: Evidence, profiles: Profiles) -> dict[str, Any]:
+def _precision(predictor: Predictor, device: str) -> str | None:
+    """What a network computed in; None of what is none, and computes as it does."""
+    asked = getattr(predictor, "precision", None)
+    return None if asked is None else chosen(asked, torch.device(device))
+
+
+def _said_of(predictor: Predictor, evidence: Evidence, profiles: Profiles, device: str) -> dict[str, Any]:
     """Verdicts, figures and lifts of the judged predictor, and the controls'."""
     figures_of, controls = evidence.judged, evidence.controls
     verdicts = _verdicts(evidence, profiles)
@@ -191,6 +199,7 @@ def _said_of(predictor: Predictor, evidence: Evidence, profiles: Profiles) -> di
             "horizon": predictor.horizon,
             "facets": list(predictor.facets),
             "parameters": getattr(predictor, "parameter_count", None),
+            "precision": _precision(predictor, device),
         },
         "splits": {part: figures_of[part].to_json() if part in figures_of else None for part in ("VAL", "OOD")},
         "controls": {

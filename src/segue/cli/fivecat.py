@@ -1,5 +1,7 @@
 """`segue 5cat`: the five causal alignment tests of a predictor."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,13 +25,14 @@ from segue.cli.predictor import (
     load_outside,
     load_predictor,
     refuse_claims,
+    refuse_precision,
 )
-from segue.cli.run_data import chosen_data
+from segue.cli.run_data import Chosen, chosen_data
 from segue.cli.secondary import secondary_table
 
 if TYPE_CHECKING:
     from segue.alignment.explanation import Section
-    from segue.models.outside import PredictionFile
+    from segue.models.outside import Claims, PredictionFile
     from segue.models.predictor import Predictor
 
 MARK = {True: "[green]passed[/]", False: "[red]failed[/]", None: "[dim]not judged[/]"}
@@ -46,30 +49,48 @@ COLUMNS = {
 }
 
 
+Judged = Annotated[
+    str,
+    typer.Argument(
+        metavar="PREDICTOR",
+        help="A run, a model folder, a control's name, a file.npy of predictions in the order of `segue windows`, "
+        "or the URL of a server.",
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="The store; default: the one the run was trained on.")]
+Ood = Annotated[Path | None, typer.Option(help="A store all of whose documents are OOD.")]
+SplitFile = Annotated[Path | None, typer.Option(help="A split file; default: the run's, else 80/10/10.")]
+Profile = Annotated[
+    str, typer.Option(help="Whose verdict is the exit status: skill, original, legacy, or your own FILE.yaml.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say in words what each gate asks and who passes it on this data.")
+]
+Samples = Annotated[int, typer.Option(help="Windows judged on each part, drawn over all documents.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="For a run: what it computes in, fp32, bf16, or auto: bf16 where it is native. Default: fp32."),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Fit and measure the controls anew, though kept from before on these windows.")
+]
+
+
 def fivecat(
-    predictor: Annotated[
-        str,
-        typer.Argument(
-            metavar="PREDICTOR",
-            help="A run, a model folder, a control's name, a file.npy of predictions in the order of `segue windows`, "
-            "or the URL of a server.",
-        ),
-    ],
-    data: Annotated[Path | None, typer.Option(help="The store; default: the one the run was trained on.")] = None,
-    ood: Annotated[Path | None, typer.Option(help="A store all of whose documents are OOD.")] = None,
-    split: Annotated[Path | None, typer.Option(help="A split file; default: the run's, else 80/10/10.")] = None,
-    profile: Annotated[
-        str, typer.Option(help="Whose verdict is the exit status: skill, original, legacy, or your own FILE.yaml.")
-    ] = "skill",
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say in words what each gate asks and who passes it on this data.")
-    ] = False,
-    samples: Annotated[int, typer.Option(help="Windows judged on each part, drawn over all documents.")] = 5000,
+    predictor: Judged,
+    data: Data = None,
+    ood: Ood = None,
+    split: SplitFile = None,
+    profile: Profile = "skill",
+    explain: Explain = False,
+    samples: Samples = 5000,
     context: Context = None,
     horizon: Horizon = None,
     facets: Facets = None,
     reads: Reads = None,
     timeout: Timeout = None,
+    precision: Precision = None,
+    fresh: Fresh = False,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -82,44 +103,59 @@ def fivecat(
     """
     from segue.alignment.evaluate import evaluate
     from segue.alignment.explanation import explain as explained
-    from segue.alignment.fivecat import SAMPLES
     from segue.alignment.profiles import choose_profiles
-    from segue.vectors import require_same_space
+    from segue.models.kept import Cache
 
-    chosen_device = pick_device(device, threads)
+    where = pick_device(device, threads)
     profiles = choose_profiles(profile, with_legacy=explain)
     judged: Predictor | PredictionFile | str
+    find = partial(chosen_data, predictor, data, ood, split)
     if is_outside(predictor):
-        claims = claims_of(predictor, context, horizon, facets, reads)
-        on = chosen_data(predictor, data, ood, split)
-        judged = load_outside(predictor, on.store, claims, timeout)
+        refuse_precision(predictor, precision)
+        judged, on = _outside(predictor, claims_of(predictor, context, horizon, facets, reads), timeout, find)
     else:
         refuse_claims(predictor, context=context, horizon=horizon, facets=facets, reads=reads, timeout=timeout)
-        judged = load_predictor(predictor, chosen_device)
-        on = chosen_data(predictor, data, ood, split)
-        if not isinstance(judged, str):
-            require_same_space(judged.space, on.store.space, predictor, str(on.store.path))  # type: ignore[attr-defined]
+        judged, on = _own(predictor, precision, where, find)
     with progress() as report:
-        result = evaluate(
-            judged,
-            on.store,
-            on.split,
-            ood=on.ood,
-            profile=profiles,
-            samples=samples,
-            device=chosen_device,
-            seed=seed,
-            progress=report,
-        )
+        options: dict[str, Any] = {"samples": samples, "device": where, "seed": seed, "progress": report}
+        kept = None if fresh else Cache.of_user()
+        result = evaluate(judged, on.store, on.split, ood=on.ood, profile=profiles, kept=kept, **options)
     result["data"]["warnings"] += on.warnings()
-    if on.is_own(Path(predictor), result["data"]) and (samples, seed) == (SAMPLES, 0):
-        write_json(Path(predictor) / "5cat.json", result)
+    _keep(predictor, on, result)
     sections = explained(result) if explain else []
     if explain:
         result["explanation"] = [section.to_json() for section in sections]
     show(Group(table_of(result), secondary_table(result), *map(_section, sections)), result, json)
     if not result["passed"]:
         raise typer.Exit(1)
+
+
+def _outside(
+    name: str, claims: "Claims", timeout: float | None, find: Callable[[], Chosen]
+) -> "tuple[Predictor | PredictionFile, Chosen]":
+    """A file of predictions or a server, and the data it is judged on."""
+    on = find()
+    return load_outside(name, on.store, claims, timeout), on
+
+
+def _own(name: str, precision: str | None, device: str, find: Callable[[], Chosen]) -> "tuple[Predictor | str, Chosen]":
+    """A saved model, or a control's name as it stands, and the data it is judged on."""
+    from segue.vectors import require_same_space
+
+    judged = load_predictor(name, device, precision)
+    on = find()
+    if not isinstance(judged, str):
+        require_same_space(judged.space, on.store.space, name, str(on.store.path))  # type: ignore[attr-defined]
+    return judged, on
+
+
+def _keep(predictor: str, on: Chosen, result: dict[str, Any]) -> None:
+    """Write RUN/5cat.json where the result is the run's own: on its data, of the usual sample."""
+    from segue.alignment.fivecat import SAMPLES
+
+    its = result["data"]
+    if on.is_own(Path(predictor), its) and (its["samples"], its["seed"]) == (SAMPLES, 0):
+        write_json(Path(predictor) / "5cat.json", result)
 
 
 def _cell(metrics: dict[str, Any] | None, path: tuple[str, ...], field: str = "value") -> str:

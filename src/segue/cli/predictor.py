@@ -26,11 +26,26 @@ Reads = Annotated[
 Timeout = Annotated[float | None, typer.Option(help="For a URL: seconds to wait for an answer. Default: 60.")]
 
 
-def load_predictor(name: str, device: str) -> "Predictor | str":
-    """A model from a folder, or the name itself where there is no such path: a control's. Raises InputError."""
-    from segue.models import load_model
+def load_predictor(name: str, device: str, precision: str | None = None) -> "Predictor | str":
+    """A model from a folder, or the name itself where there is no such path: a control's. Raises InputError.
 
-    return load_model(name, device) if Path(name).exists() else name
+    precision   what the model is to compute in, float32 if nothing is said
+    """
+    from segue.models import load_model
+    from segue.models.precision import compute_in
+
+    if not Path(name).exists():
+        refuse_precision(name, precision)
+        return name
+    model = load_model(name, device)
+    compute_in(model, precision or "fp32")
+    return model
+
+
+def refuse_precision(name: str, precision: str | None) -> None:
+    """Raises InputError where there is no network whose precision could be chosen."""
+    if precision is not None:
+        raise InputError(f"--precision: found {precision!r}, but {name} is no run, so it has no choice. Leave it out.")
 
 
 def is_outside(name: str) -> bool:

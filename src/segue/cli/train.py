@@ -192,10 +192,13 @@ def _test(run: Path, store: "Store", parts: "Split", ood: "Store | None", device
     from segue.alignment.held_out import held_out
     from segue.artifacts import write_json
     from segue.models import load_model
+    from segue.models.kept import Cache
 
     model = load_model(run, device)
     with progress() as bars:
-        found = evaluate(model, store, parts, ood=ood, samples=samples, device=device, progress=bars)
+        found = evaluate(
+            model, store, parts, ood=ood, samples=samples, device=device, progress=bars, kept=Cache.of_user()
+        )
         held = held_out(store, parts, model.context, model.horizon, ood=ood, samples=samples)
         curve = frontier_beside(model, held, found, device=device, progress=bars)
     write_json(run / "frontier.json", curve)

@@ -3,6 +3,11 @@
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
+
+from segue.errors import InputError, nearest
+
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -18,6 +23,15 @@ def chosen(precision: str, device: torch.device) -> str:
     if precision == "auto":
         return "bf16" if computes_in_bfloat16(device) else "fp32"
     return precision
+
+
+def compute_in(model: nn.Module, precision: str) -> None:
+    """Let a model, and one it was made from, predict in `fp32`, `bf16` or `auto`. Raises InputError for another."""
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision: found {precision!r}. {nearest(precision, PRECISIONS)}")
+    for module in model.modules():
+        if hasattr(module, "precision"):
+            module.precision = precision  # type: ignore[assignment]
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
