@@ -102,3 +102,36 @@ def test_a_run_without_its_test(segue: Segue, run: Path) -> None:
     for arguments, told in (((run,), "has not trained an epoch"), ((run.parent / "none",), "no such run")):
         ran = segue("notes", *arguments)
         assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1) and told in ran.err
+
+
+def test_a_run_that_went_back_and_was_stopped(segue: Segue, make_store, tmp_path: Path) -> None:
+    """Real tripwires: the notes, the table, the page and the watcher tell the same of them."""
+    recipe = tmp_path / "wired.yaml"
+    recipe.write_text(
+        """extends: p1
+model: {family: amn, attention: 16, hidden: 32, bottleneck: 16}
+epochs: 6
+next_steps: ["Look at *why*."]
+tripwires:
+  - {name: back, when: {epochs: 3, metric: cos, below: 0.99}, do: {roll_back_to: 1, set: {lr: 0.0001}}}
+  - {name: "gate: A", when: {epochs: 4, metric: margin_last, below: 0.99}, do: {stop: margin too small}}
+  - {name: quiet, when: {epochs: 2, metric: cos, above: 0.99}, do: {stop: never}}
+"""
+    )
+    store, run = make_store(rotation_world(60, 14, 16, noise=1.2, seed=1)), tmp_path / "run"
+    assert segue("train", recipe, "--data", store.path, "--out", run).status == 0
+    said = "stopped by tripwire “gate: A” after epoch 4 of 6"
+    (group,) = json.loads(segue("compare", run, "--json", "-").out)["groups"]
+    assert group["tables"]["VAL"][0]["status"] == said
+    watched = segue("watch", run)
+    assert watched.status == 0 and said in watched.out
+    assert re.findall(r"^epoch (\S+)", watched.out, re.M) == ["1", "2", "3", "2′", "3′", "4"]
+    assert segue("notes", run).status == 0
+    text = (run / "notes.md").read_text()
+    assert said in text and r"Look at \*why\*." in section(text, "Next steps")
+    happened = section(text, "Tripwires and events")
+    assert "after epoch 3: tripwire back" in happened and "after epoch 4: tripwire gate: A" in happened
+    assert "did not trip: quiet" in happened
+    page = (run / "report.html").read_text()
+    assert page.count("epoch 2′, VAL cos") == 1 and page.count("epoch 2, VAL cos") == 1
+    assert "<b>a</b> epoch 3</dt><dd>tripwire back" in page

@@ -41,6 +41,21 @@ def test_what_only_one_has_is_absent_from_the_other(segue: Segue) -> None:
     assert "name" not in found
 
 
+def test_tripwires_go_by_their_names(segue: Segue, tmp_path: Path) -> None:
+    """One that is added is one line, not a list against a list; keys are shown whole."""
+    mine = tmp_path / "mine.yaml"
+    wires = [
+        "{name: gate, when: {epochs: 3, metric: cos, below: 0.4}, do: {stop: too low}}",
+        "{name: back, when: {epochs: 4, metric: cos, below: 0.4}, do: {roll_back_to: 1}}",
+    ]
+    mine.write_text(f"extends: p1\ntripwires:\n  - {wires[0]}\n")
+    (tmp_path / "more.yaml").write_text(f"extends: p1\ntripwires:\n  - {wires[0]}\n  - {wires[1]}\n")
+    found = differences(segue, mine, tmp_path / "more.yaml")
+    assert list(found) == ["tripwires.back"] and "a" not in found["tripwires.back"]
+    shown = segue("recipe", "diff", "p1", "p1", "--set", "model.feed_forward=512").out
+    assert "model.feed_forward" in shown and "…" not in shown
+
+
 @pytest.mark.parametrize("name", ["p1", "demo"])
 def test_a_resolved_recipe_is_the_recipe(segue: Segue, tmp_path: Path, name: str) -> None:
     """RUN/recipe.yaml against the shipped one: nothing differs, and that is said."""

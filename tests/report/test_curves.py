@@ -47,6 +47,17 @@ def test_the_last_attempt_counts_for_what_was_expected(make_run: MakeRun) -> Non
     ]
 
 
+def test_what_a_rollback_threw_away_was_not_reached(make_run: MakeRun) -> None:
+    """Back to epoch 1 and stopped after 2: epoch 3 has no line behind the last weights."""
+    run = read_run(make_run(five_cat(), went_back()[:4]))
+    assert [(one.epoch, one.outcome) for one in expectations(run)] == [
+        (3, "not reached"),
+        (2, "met"),
+        (8, "not reached"),
+    ]
+    assert list(run.epochs) == [1, 2] and run.epochs[2]["val"]["cos"] == 0.6
+
+
 def test_events_are_lettered_in_figures_and_list(make_run: MakeRun) -> None:
     """The same letter at the same place; what an event says is escaped."""
     folder = make_run(five_cat(), went_back())

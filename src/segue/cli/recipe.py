@@ -78,31 +78,44 @@ def diff(
         return
     heads = names if names[0] != names[1] else [first, " ".join([second, *(sets or ())])]
     table = Table(title=f"{len(differing)} of {len(keys)} keys differ", title_justify="left")
-    for head in ("key", *heads):
-        table.add_column(Text(head))
+    table.add_column("key", overflow="fold", width=min(38, max(map(len, differing))))
+    for head in heads:
+        table.add_column(Text(head), overflow="fold")
     for key in differing:
         table.add_row(Text(key), *(Text(_written(its[key]) if key in its else "–") for its in (ours, theirs)))
     show(table, value, json)
 
 
 def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted keys of a resolved recipe. A schedule (by epoch, or a ramp) is one value, and so is a list."""
+    """The dotted keys of a resolved recipe; null is not used, so absent.
+
+    A schedule (by epoch, or a ramp) is one value, and so is a list; maps in a list that have names go by them.
+    """
 
     def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         schedule = isinstance(value, Mapping) and ("from" in value or any(not isinstance(name, str) for name in value))
         if isinstance(value, Mapping) and value and not schedule:
             for name, inner in value.items():
                 yield from walk(inner, f"{key}.{name}" if key else str(name))
-        else:
+        elif (
+            isinstance(value, list | tuple)
+            and value
+            and all(isinstance(one, Mapping) and "name" in one for one in value)
+        ):
+            for one in value:
+                yield f"{key}.{one['name']}", {name: its for name, its in one.items() if name != "name"}
+        elif value is not None and not (isinstance(value, list | tuple) and not value):
             yield key, list(value) if isinstance(value, tuple) else value
 
     return dict(walk(tree, ""))
 
 
 def _written(value: Any) -> str:
-    """A value as a recipe would have it, in one line; each entry of a list of maps on its own."""
-    if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+    """A value as a recipe would have it; text as it is, each entry of a list of maps or texts on a line of its own."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and any(isinstance(one, Mapping | str) for one in value):
         return "\n".join(_written(one) for one in value)
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
-    )
+    used = {name: its for name, its in value.items() if its is not None} if isinstance(value, Mapping) else value
+    text = yaml.safe_dump(used, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("...\n").strip()

@@ -130,7 +130,7 @@ def _generalisation(run: Run) -> Iterator[Finding]:
 
 def _training(run: Run) -> Iterator[Finding]:
     """Over-fitting, and a best epoch that is the last. One figure an epoch: no intervals, so only what was read off."""
-    lines = run.history
+    lines = list(run.epochs.values())
     known = [(i, value) for i, e in enumerate(lines) if (value := result(e, "val.cos").value) is not None]
     if len(known) < 2:
         return

@@ -112,12 +112,17 @@ def _configuration(run: Run) -> str:
         ("recipe", recipe.get("name")),
         ("model", f"{model.get('family') if isinstance(model, dict) else model}, {size(parameters(run))} parameters"),
         *((key, value) for key, value in options.items() if value is not None),
-        *((f"term {name}", _flow(its)) for name, its in (recipe.get("objective") or {}).items()),
+        *((f"term {name}", _flow(_set(its))) for name, its in (recipe.get("objective") or {}).items()),
         *((key, recipe.get(key)) for key in plain if recipe.get(key) is not None),
-        *((key, _flow(recipe[key])) for key in ("context_drop", "curation", "best") if recipe.get(key)),
+        *((key, _flow(recipe[key])) for key in ("context_drop", "curation", "best", "early_stop") if recipe.get(key)),
         ("facets", ", ".join(recipe.get("facets") or [])),
     ]
     return _facts(pairs)
+
+
+def _set(fields: Any) -> Any:
+    """Without what is not used."""
+    return {key: its for key, its in fields.items() if its is not None} if isinstance(fields, dict) else fields
 
 
 def _flow(value: Any) -> str:
@@ -151,8 +156,12 @@ def _events(run: Run) -> str:
 
 
 def _expectations(run: Run) -> str:
+    """What the experiments reported of this recipe, and what was expected of it by epoch."""
+    reported = run.resolved.get("reported")
+    parts = [f"The original experiments reported: {literal(reported)}"] if reported else []
     lines = [(str(one.epoch), literal(one.metric), one.wanted, one.found, one.outcome) for one in expectations(run)]
-    return rows(("epoch", "metric", "wanted", "found on VAL", "outcome"), lines) if lines else ""
+    parts += [rows(("epoch", "metric", "wanted", "found on VAL", "outcome"), lines)] if lines else []
+    return "\n\n".join(parts)
 
 
 def _findings(found: Sequence[Finding]) -> str:

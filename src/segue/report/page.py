@@ -71,6 +71,7 @@ def _contents(run: Run) -> dict[str, Any]:
             "panels": curves.training_curves(run),
             "events": curves.events(run),
             "expectations": curves.expectations(run),
+            "reported": run.resolved.get("reported"),
             "levels": levels.table(run),
         },
         "everything": tables.everything(run),

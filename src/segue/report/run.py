@@ -64,8 +64,12 @@ class Run:
 
     @property
     def epochs(self) -> dict[int, dict[str, Any]]:
-        """Epoch → its line; of an epoch that ran again after a rollback, the last."""
-        return {int(entry["epoch"]): entry for entry in self.history}
+        """Epoch → the line behind the last weights, in order: what a rollback threw away is left out."""
+        kept: dict[int, dict[str, Any]] = {}
+        for entry in self.history:
+            at = int(entry["epoch"])
+            kept = {**{epoch: line for epoch, line in kept.items() if epoch < at}, at: entry}
+        return kept
 
     @property
     def resolved(self) -> dict[str, Any]:

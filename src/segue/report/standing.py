@@ -100,7 +100,10 @@ def diverged(run: Run) -> str:
 
 
 def _stopper(run: Run) -> str:
-    """What ended training before its time, by the events of the last epoch: a tripwire, an early stop, nothing."""
+    """What ended training before its time: a tripwire, an early stop, nothing. By the manifest, else by the events."""
+    told = run.manifest.get("stopped")
+    if isinstance(told, dict):
+        return f"tripwire “{told['tripwire']}”" if told.get("tripwire") else "early stop"
     for one in fired(run):
         if one.at == len(run.history) and "stops: " in one.did:
             return f"tripwire “{one.name}”"
