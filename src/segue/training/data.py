@@ -77,4 +77,10 @@ def open_data(recipe: "Recipe", store: Store, split: Split, device: torch.device
         parts[part] = windows
     data = Data(parts["train"], parts["VAL"], Rows(store, device), split)
     data.progress(recipe, 1)
+    for tripwire in recipe.tripwires:
+        if any(path.startswith("curation") for path in tripwire.do.set_):
+            try:
+                data.progress(recipe.changed(tripwire.do.set_), 1)
+            except InputError as error:
+                raise InputError(f"tripwire {tripwire.name!r}: {error}") from None
     return data

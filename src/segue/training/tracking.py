@@ -8,6 +8,8 @@ TensorBoard's events are written without being asked for (`training/log.py`).
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -28,7 +30,7 @@ PARAMS, LENGTH = 100, 500  # MLflow takes so many parameters at once, and values
 
 
 class MLflow:
-    """A run on an MLflow server. `begin` refuses a server that does not answer; later it is missed with a warning."""
+    """A run on an MLflow server. Raises InputError for one that does not answer; training outlives it."""
 
     def __init__(self, uri: str):
         parts = urlsplit(uri)
@@ -36,22 +38,29 @@ class MLflow:
             raise InputError(f"--mlflow: found {uri!r}, an address such as http://localhost:5000 is wanted.")
         self.uri = uri.rstrip("/")
         self._run_id: str | None = None
+        with self._refused():
+            self._experiment_id = self._experiment()
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"--mlflow: {self.uri} does not answer as MLflow does ({error}). Leave it out.") from None
 
     def begin(self, run: Path, recipe: "Recipe") -> None:
         """Make a run there, or go on with the one that the run folder names. Raises InputError."""
-        try:
+        with self._refused():
             known = read_json(run / WHERE) if (run / WHERE).exists() else {}
             if known.get("uri") == self.uri:
                 self._run_id = str(known["run_id"])
                 self._call("runs/update", {"run_id": self._run_id, "status": "RUNNING"})
                 return
-            made = {"experiment_id": self._experiment(), "run_name": run.resolve().name, "start_time": _now()}
+            made = {"experiment_id": self._experiment_id, "run_name": run.resolve().name, "start_time": _now()}
             self._run_id = str(self._call("runs/create", made)["run"]["info"]["run_id"])
             params = [{"key": key, "value": value[:LENGTH]} for key, value in _flat(recipe.to_json())]
             for start in range(0, len(params), PARAMS):
                 self._call("runs/log-batch", {"run_id": self._run_id, "params": params[start : start + PARAMS]})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"--mlflow: {self.uri} does not answer as MLflow does ({error}). Leave it out.") from None
         write_json(run / WHERE, {"uri": self.uri, "run_id": self._run_id})
 
     def epoch(self, entry: dict[str, Any]) -> None:
