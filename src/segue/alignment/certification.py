@@ -7,7 +7,7 @@ made for it can show. Everything here reads the store's own tables in float64: i
 Legend: W windows, N chunks, D width, C context, h horizon, t row of offset 0, y target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from segue.statistics import small_sample_factor
 
 POOLS = ("future", "unseen", "document")
 ROUNDING = 2e-5  # float32 figures against float64 ones
+PIECE = 1 << 22  # windows × chunks of a document looked at together: 32 MiB of cosines
 FEWEST_DOCUMENTS = 8  # below, the formula for the spread of a resampled ratio is too rough to hold anybody to it
 REPEATED = 2e-3  # contexts that occur twice in a corpus have one answer; a boilerplate page or two is forgiven
 
@@ -78,12 +79,19 @@ class _Truth:
         document = self.document_N[row]
         return np.arange(*np.searchsorted(self.document_N, [document, document + 1]))
 
-    def pools(self, t: int) -> dict[str, np.ndarray]:
-        """Which of the document's rows are candidates for the window at t."""
-        rows = self.document_rows(t)
-        run = rows[(self.position_N[t] - self.position_N[rows] == t - rows) & (rows <= t)]
-        read = np.isin(rows, run if self.reach is None else run[-self.reach :])
-        return {"future": rows > t, "unseen": ~read, "document": rows >= 0}
+    def documents(self) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+        """The windows by document, long ones in pieces: which windows (B,), the document's rows (N,), and for each pool
+        which of the rows are candidates (B, N)."""
+        for document in np.unique(self.document_N[self.t]):
+            every = np.flatnonzero(self.document_N[self.t] == document)
+            rows = self.document_rows(int(self.t[every[0]]))
+            for at in np.array_split(every, -(-len(every) * len(rows) // PIECE)):
+                t = self.t[at][:, None]
+                # Of the window's own gap-free run up to offset 0, the last `reach` were read, or all.
+                read = (self.position_N[t] - self.position_N[rows] == t - rows) & (rows <= t)
+                if self.reach is not None:
+                    read &= rows > t - self.reach
+                yield at, rows, {"future": rows > t, "unseen": ~read, "document": np.ones_like(read)}
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:
         """Unit weighted sums of the slots, oldest first: (W, D)"""
@@ -92,18 +100,17 @@ class _Truth:
         return direction_WD
 
     def ranked(self, prediction_WD: np.ndarray) -> dict[str, np.ndarray]:
-        """Reciprocal ranks in the pools of the document, one window at a time; ties averaged."""
-        found: dict[str, list[float]] = {pool: [] for pool in POOLS}
-        for w, t in enumerate(self.t):
-            rows = self.document_rows(t)
-            similarity = self.unit(rows) @ prediction_WD[w]
-            true = similarity[rows == t + self.h]
-            for pool, inside in self.pools(t).items():
-                # Equal to 1e-12: the products of identical rows may differ in the last bit of a float64.
-                above = (similarity[inside] > true + 1e-12).sum()
-                level = (abs(similarity[inside] - true) <= 1e-12).sum()
-                found[pool].append(1 / (above + (level + 1) / 2))
-        return {pool: np.array(values) for pool, values in found.items()}
+        """Reciprocal ranks in the pools of the document; ties averaged: pool → (W,)"""
+        found = {pool: np.full(len(self.t), np.nan) for pool in POOLS}
+        for at, rows, pools in self.documents():
+            similarity_BN = prediction_WD[at] @ self.unit(rows).T
+            true_B1 = similarity_BN[rows == self.t[at][:, None] + self.h][:, None]
+            # Equal to 1e-12: the products of identical rows may differ in the last bit of a float64.
+            above_BN, level_BN = similarity_BN > true_B1 + 1e-12, abs(similarity_BN - true_B1) <= 1e-12
+            for pool, inside_BN in pools.items():
+                above, level = (above_BN & inside_BN).sum(1), (level_BN & inside_BN).sum(1)
+                found[pool][at] = 1 / (above + (level + 1) / 2)
+        return found
 
 
 def facts_of(
@@ -158,8 +165,8 @@ def _copies(truth: _Truth, found: Mapping[str, Figures], controls: Mapping[str, 
         cos = float((truth.weighted(control.weights) * truth.y_WD).sum(-1).mean())
         told = f"{name}: cos of its weighted sum"
         facts.append(Fact(told, cos, _value(found, name, "cos"), ROUNDING, "slots in the wrong order"))
-    sizes = [[inside.sum() for inside in truth.pools(t).values()] for t in truth.t]
-    for pool, size in zip(POOLS, np.mean(sizes, axis=0), strict=True):
+    sums = [[inside_BN.sum() for inside_BN in pools.values()] for _, _, pools in truth.documents()]
+    for pool, size in zip(POOLS, np.sum(sums, axis=0) / len(truth.t), strict=True):
         told = f"pool {pool}: its number of candidates"
         measured = _value(found, "copy_last", "retrieval", pool, "candidates")
         facts.append(Fact(told, float(size), measured, 1e-9, "chunks that were read left in the pool"))
@@ -212,12 +219,14 @@ def _oracle(truth: _Truth, found: Mapping[str, Figures]) -> list[Fact]:
 
 def _oracle_ranks(truth: _Truth) -> dict[str, np.ndarray]:
     """Ranks of a perfect answer: 1, or the mean of the places that chunks identical to the target share."""
-    found: dict[str, list[float]] = {pool: [] for pool in POOLS}
-    for t in truth.t:
-        same = (truth.stored_ND[truth.document_rows(t)] == truth.stored_ND[t + truth.h]).all(-1)
-        for pool, inside in truth.pools(t).items():
-            found[pool].append(((same & inside).sum() + 1) / 2)
-    return {pool: np.array(values) for pool, values in found.items()}
+    found = {pool: np.full(len(truth.t), np.nan) for pool in POOLS}
+    for at, rows, pools in truth.documents():
+        numbers: dict[bytes, int] = {}  # chunks of the same bits have the same number
+        kind_N = np.array([numbers.setdefault(vector.tobytes(), len(numbers)) for vector in truth.stored_ND[rows]])
+        true_B1 = kind_N[truth.t[at] + truth.h - rows[0]][:, None]
+        for pool, inside_BN in pools.items():
+            found[pool][at] = (((kind_N == true_B1) & inside_BN).sum(1) + 1) / 2
+    return found
 
 
 def _late_oracle(truth: _Truth, found: Mapping[str, Figures], controls: Mapping[str, Any]) -> list[Fact]:
