@@ -208,12 +208,23 @@ def line_chart(
         parts.append(tag("text", label, x=x(at), y=bottom + 18, text_anchor="middle"))
     parts.append(tag("text", f"{y_label} {written}".strip(), x=0.0, y=14.0, class_="axis"))
     parts.append(tag("text", x_label, x=right, y=bottom + 37, class_="axis", text_anchor="end"))
-    parts += [_mark(mark, x, y, right, bottom) for mark in marks]
+    # The name of a line across stands at the right, or where a line up already has its label there, at the left.
+    taken = any(mark.x is not None and x(mark.x) > right - LABELS / 2 for mark in marks)
+    at, anchor = (LEFT + 3, "start") if taken else (right, "end")
+    parts += [_mark(mark, x, y, right, bottom, at, anchor) for mark in marks]
     parts += [_line(one, x, y) for one in reversed(series)]
     return figure(*size, description, parts)
 
 
-def _mark(mark: Mark, x: Callable[[float], float], y: Callable[[float], float], right: float, bottom: float) -> Markup:
+def _mark(
+    mark: Mark,
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    right: float,
+    bottom: float,
+    label_at: float,
+    anchor: str,
+) -> Markup:
     if mark.x is not None:
         at = x(mark.x)
         line = tag("line", x1=at, x2=at, y1=TOP - 6, y2=bottom, class_="rule")
@@ -221,7 +232,7 @@ def _mark(mark: Mark, x: Callable[[float], float], y: Callable[[float], float], 
     else:
         at = y(mark.y or 0.0)
         line = tag("line", x1=LEFT, x2=right, y1=at, y2=at, class_="rule")
-        label = tag("text", mark.label, x=right, y=at - 5, text_anchor="end", class_="halo")
+        label = tag("text", mark.label, x=label_at, y=at - 5, text_anchor=anchor, class_="halo")
     return tag("g", line, label, class_=f"s-{mark.style}")
 
 
