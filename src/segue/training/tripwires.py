@@ -114,7 +114,8 @@ class Condition(_Compared):
         if not held[how](getattr(self, how)):
             return None
         path = " → ".join(f"{value:.4g}" for value in told)
-        return f"{self.metric} {path}, {how} {getattr(self, how) if how != 'not_horizon' else horizon}"
+        limit = horizon if how == "not_horizon" else getattr(self, how)
+        return f"{self.metric} {path}, {how.replace('_', ' ')} {limit:g}"
 
     def _worse(self, later: float, sooner: float) -> float:
         return later - sooner if self.metric in SMALLER_IS_BETTER else sooner - later
