@@ -53,7 +53,7 @@ def by_hand(model: Causal, document_ND: torch.Tensor) -> np.ndarray:
         gate_up = normed(x_NW, f"{at}.feed_forward_norm") @ w[f"{at}.feed_forward.gate_up.weight"].T
         gate, up = np.split(gate_up, 2, axis=1)
         x_NW = x_NW + (gate / (1 + np.exp(-gate)) * up) @ w[f"{at}.feed_forward.down.weight"].T
-    return normed(x_NW, "head.0") @ w["head.1.weight"].T
+    return normed(x_NW, "head.0") @ w["head.1.weight"].T / np.sqrt(10)
 
 
 def test_against_its_formula_in_float64():
@@ -140,6 +140,15 @@ def test_rotary_products_depend_on_the_distance_alone():
     torch.testing.assert_close(rotated(query, 5).norm(), query.norm())
 
 
+@pytest.mark.parametrize("shared", [{}, {"positional": 0.03}])
+def test_it_begins_near_copying(shared):
+    """What the fresh network reads it can write, so only the rest need be learned."""
+    model, context_BCD = made(**shared), unit(50, 5, 10)
+    raw_BD = model(context_BCD)
+    assert torch.nn.functional.cosine_similarity(raw_BD, context_BCD[:, -1]).mean() > 0.75
+    assert 0.5 < raw_BD.norm(dim=1).mean() < 2
+
+
 @pytest.fixture
 def gathered(make_store):
     """Windows and rows of documents of three lengths, the second with a gap in it."""
@@ -181,5 +190,5 @@ def test_the_channel_grows_over_the_first_chunks_and_tells_nothing_of_what_follo
 
 
 def test_heads_of_odd_width_are_refused():
-    with pytest.raises(InputError, match="multiple of twice the heads 3"):
-        resolve("p1", ["model={family: causal, heads: 3}"])
+    with pytest.raises(InputError, match="384 is not a multiple of twice the heads 5"):
+        resolve("p1", ["model={family: causal, heads: 5}"])

@@ -42,7 +42,7 @@ def test_every_family_is_tested_here():
         ("transformer", 17_867_520),
         ("lstm", 5_120_768),
         ("gru", 7_095_552),
-        ("causal", 2 * 768 * 256 + 6 * (4 * 256**2 + 3 * 256 * 640 + 2 * 256) + 256),
+        ("causal", 2 * 768 * 384 + 4 * (4 * 384**2 + 3 * 384 * 640 + 2 * 384) + 384),
     ],
 )
 def test_sizes_at_768_are_exact(family, parameters):

@@ -52,9 +52,9 @@ def loss_of(model: LatentModel, store: Store) -> float:
 @pytest.mark.parametrize("shared", [{}, {"residual": 0.5, "positional": 0.05}], ids=["plain", "shared"])
 @pytest.mark.parametrize("family", MODELS)
 def test_every_family_learns_and_is_saved_as_trained(store, tmp_path, family, shared):
-    """On documents it was not trained on, better than the zero vector, whose loss is 1/D: no shrinking gets there."""
+    """On documents it was not trained on: better than it was, and than the zero vector, whose loss is 1/D."""
     fresh, model = trained(store, family, epochs=0, **shared), trained(store, family, **shared)
-    assert loss_of(model, store) < 0.95 / DIM < loss_of(fresh, store)
+    assert loss_of(model, store) < 0.95 * min(1 / DIM, loss_of(fresh, store))
     folder = save_model(model, tmp_path / "model")
     before = torch.random.get_rng_state()
     loaded = load_model(folder)
