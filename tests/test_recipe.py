@@ -53,6 +53,15 @@ def test_extends_changes_only_what_differs(tmp_path):
     assert [replaced.objective["mse"].weight.at(epoch) for epoch in (1, 4, 6)] == [1, 1, 3]
 
 
+def test_a_schedule_at_the_top_is_one_value_too(tmp_path):
+    """Merged with the base's, a probability dropped from 6 on would have come back at 9."""
+    write(tmp_path / "base.yaml", "extends: p1\ncontext_drop: {1: 0, 6: 0.05, 9: 0.2}\n")
+    child = resolve(write(tmp_path / "child.yaml", "extends: base.yaml\ncontext_drop: {1: 0, 6: 0.01}\n"))
+    assert [child.context_drop.at(epoch) for epoch in (5, 6, 9)] == [0, 0.01, 0.01]
+    ramp = resolve(tmp_path / "base.yaml", ["context_drop={from: 2, to: 3, start: 0.1, end: 0.2}"])
+    assert ramp.context_drop.at(9) == 0.2
+
+
 def test_another_family_takes_none_of_the_first_ones_options(tmp_path):
     small = write(tmp_path / "small.yaml", "extends: p1\nmodel: {layers: 2}\n")
     for choice in ("model=amn", "model={family: amn}", "model.family=amn"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeGuard, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -320,13 +320,16 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
             result[key] = _by_name(old, value)
         elif value is None and key in result:
             del result[key]
-        elif (
-            isinstance(value, Mapping) and isinstance(old, Mapping) and (depth == 0 or (depth == 1 and "weight" in old))
-        ):
+        elif _is_section(value) and _is_section(old) and (depth == 0 or (depth == 1 and "weight" in old)):
             result[key] = _merged(old, value, depth + 1)
         else:
             result[key] = value
     return result
+
+
+def _is_section(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a value is a map of fields, not a schedule written as a map: that is one value."""
+    return isinstance(value, Mapping) and not any(isinstance(key, int) or key in ("from", "at") for key in value)
 
 
 def _shared_options(values: Mapping[str, Any]) -> dict[str, Any]:
