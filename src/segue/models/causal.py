@@ -154,12 +154,14 @@ class Causal(LatentModel):
         self.reach = None
         self.project = nn.Linear(self.inputs, chosen.width, bias=False)
         self.blocks = nn.ModuleList(Block(layer, chosen) for layer in range(chosen.layers))
-        self.head = nn.Sequential(nn.RMSNorm(chosen.width, eps=1e-6), nn.Linear(chosen.width, self.dim, bias=False))
+        out = nn.Linear(chosen.width, self.dim, bias=False)
+        self.head = nn.Sequential(nn.RMSNorm(chosen.width, eps=1e-6), out)
         # It begins as the way in and back, so near copying: that what is read can be written need not be learned. VAL
-        # cos .48 after that epoch, .51 at width 384, where nothing of a chunk is lost on the way (both at dropout .3).
+        # cos after one epoch of 26,358 windows .48 against .37 (MiniLM, width 256), and .51 at width 384, where
+        # nothing of a chunk is lost on the way.
         nn.init.orthogonal_(self.project.weight)
         with no_grad():
-            self.head[1].weight.copy_(self.project.weight[:, : self.dim].T)
+            out.weight.copy_(self.project.weight[:, : self.dim].T)
 
     def slots(self, length: int) -> Tensor:
         return (torch.arange(length) / max(1, self.context - 1)).clamp(max=1)
