@@ -2,12 +2,14 @@
 
 Peer       what the original harness did: for each window 18 forwards of a batch of one (sweep, retrieval, shuffled,
            reversed, five drops, repeated, other document, rollout of five, coherence bin, generalisation), cosines and
-           ranks by NumPy. It is timed on `--peer-windows` windows and scaled to all, which its loop allows.
-Ours       `segue.alignment.evaluate.evaluate`: the model and all ten controls, four pools, intervals.
+           ranks by NumPy, in float32. It is timed on `--peer-windows` windows and scaled to all, which its loop allows.
+Ours       `segue.alignment.evaluate.evaluate`: the model and all ten controls, four pools, intervals, certification.
+           cold: nothing is kept, the controls are fitted and measured. warm: both are kept from the run before on the
+           same windows, as for the second model that one tests on a store, and only the model is measured.
 Data       random unit vectors; nothing here depends on what they say.
 
-Both in one run, in turns, so that a drifting machine meets both. Prints seconds, the ratio's median and spread, and the
-share of our time outside forwards of networks. Peak memory is the process's own (ru_maxrss).
+All in one run, in turns, so that a drifting machine meets all. Prints seconds, the ratio's median and spread, and the
+share of our time outside the forwards of the judged model. Peak memory is the process's own (ru_maxrss).
 """
 
 import argparse
@@ -17,6 +19,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +28,9 @@ import torch
 from segue.alignment import fivecat
 from segue.alignment.evaluate import evaluate
 from segue.models import build_model
+from segue.models.kept import Cache
 from segue.models.network import LatentModel
-from segue.models.precision import chosen
+from segue.models.precision import chosen, compute_in
 from segue.vectors import Space, Store, write_store
 from segue.windows import Split, split_by_ranges, windows_of
 from segue.windows.rows import Rows
@@ -81,6 +85,17 @@ def peer_seconds(model: LatentModel, store: Store, split: Split, windows: int, d
     return (time.perf_counter() - start) / len(every)
 
 
+class Took(NamedTuple):
+    """Seconds of a 5CAT, and of its forwards of the judged model."""
+
+    total: float
+    inside: float
+
+    @property
+    def outside(self) -> float:
+        return 1 - self.inside / self.total
+
+
 class Stopwatch:
     """Seconds spent inside a model's forwards."""
 
@@ -97,7 +112,52 @@ class Stopwatch:
         return answer
 
 
-def main() -> None:
+def our_seconds(model: LatentModel, store: Store, split: Split, windows: int, device: str, kept: Cache) -> Took:
+    """A full 5CAT: seconds in all, and in forwards of the model."""
+    watch = Stopwatch(model, device)
+    start = time.perf_counter()
+    evaluate(model, store, split, samples=windows, device=device, kept=kept)
+    total = time.perf_counter() - start
+    del model.predict_with_raw
+    return Took(total, watch.seconds)
+
+
+def compared(options: argparse.Namespace, store: Store, split: Split, precision: str, folder: Path) -> dict[str, Any]:
+    """Peer, cold and warm in turns, `--rounds` times."""
+    torch.manual_seed(0)
+    model = build_model("transformer", store.space).to(options.device).eval()
+    peers: list[float] = []
+    took: dict[str, list[Took]] = {"cold": [], "warm": []}
+    for number in range(options.rounds):
+        compute_in(model, "fp32")  # the original had no other
+        peer = peer_seconds(model, store, split, options.peer_windows, options.device) * 2 * options.windows
+        peers.append(peer)
+        compute_in(model, precision)
+        kept = Cache(folder / f"{precision}-{number}")
+        for state, its in took.items():
+            ours = our_seconds(model, store, split, options.windows, options.device, kept)
+            its.append(ours)
+            print(
+                f"{precision} round {number + 1}, {state}: peer {peer:.0f} s, ours {ours.total:.0f} s, "
+                f"ratio {peer / ours.total:.1f}, outside the model's forwards {ours.outside:.1%}",
+                flush=True,
+            )
+    found: dict[str, Any] = {
+        "computed": chosen(precision, torch.device(options.device)),
+        "parameters": model.parameter_count,
+        "peer_seconds": peers,
+    }
+    for state, its in took.items():
+        ratios = [peer / ours.total for peer, ours in zip(peers, its, strict=True)]
+        found[state] = {
+            "our_seconds": [ours.total for ours in its],
+            "ratio": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
+            "outside_forwards": statistics.median(ours.outside for ours in its),
+        }
+    return found
+
+
+def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=5000, help="windows of VAL, and as many of OOD")
     parser.add_argument("--peer-windows", type=int, default=40)
@@ -107,12 +167,16 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = asked()
     if options.threads:
         torch.set_num_threads(options.threads)
     length = 30
     documents = -(-options.windows // (length - 5))
-    found = {}
+    found: dict[str, Any] = {"windows": 2 * options.windows, "threads": torch.get_num_threads()}
     with tempfile.TemporaryDirectory() as folder:
         store = random_store(Path(folder) / "store", 4 * documents, length, options.dim)
         split = split_by_ranges(
@@ -122,36 +186,7 @@ def main() -> None:
             ood=f"{3 * documents}-{4 * documents - 1}",
         )
         for precision in options.precision.split(","):
-            torch.manual_seed(0)
-            model = build_model("transformer", store.space).to(options.device).eval()
-            model.precision = precision
-            ratios, ours, peers, shares = [], [], [], []
-            for number in range(options.rounds):
-                model.precision = "fp32"  # the original had no other
-                peer = peer_seconds(model, store, split, options.peer_windows, options.device) * 2 * options.windows
-                model.precision = precision
-                watch = Stopwatch(model, options.device)
-                start = time.perf_counter()
-                evaluate(model, store, split, samples=options.windows, device=options.device)
-                mine = time.perf_counter() - start
-                del model.predict_with_raw
-                ratios.append(peer / mine)
-                ours.append(mine)
-                peers.append(peer)
-                shares.append(1 - watch.seconds / mine)
-                print(
-                    f"{precision} round {number + 1}: peer {peer:.0f} s, ours {mine:.0f} s, ratio {peer / mine:.1f}, "
-                    f"outside the model's forwards {shares[-1]:.0%}",
-                    flush=True,
-                )
-            found[precision] = {
-                "computed": chosen(precision, torch.device(options.device)),
-                "parameters": model.parameter_count,
-                "peer_seconds": peers,
-                "our_seconds": ours,
-                "ratio": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
-                "outside_forwards": statistics.median(shares),
-            }
+            found[precision] = compared(options, store, split, precision, Path(folder))
     draws = fivecat.DocumentBootstrap(np.repeat(np.arange(200), 25))
     start = time.perf_counter()
     draws.means(np.random.default_rng(0).standard_normal((5000, 60)))
