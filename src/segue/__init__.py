@@ -5,6 +5,10 @@
 Each stage is a sub-package; `import segue` loads none of them, and no torch.
 """
 
+import time
+
 from segue.errors import InputError
+
+LOADED_AT = time.time()  # when this process began to read segue's source
 
 __all__ = ["InputError"]

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from known_worlds import DIM, DOCUMENTS, LENGTH, WORLDS
 
+import segue
 from segue.alignment.beside import as_arrays, measured_of
 from segue.alignment.evaluate import evaluate
 from segue.alignment.measure import Part, measure
 from segue.models import build_model, fitting, kept
 from segue.models.fitting import fit_controls, kept_controls
-from segue.models.kept import Cache
+from segue.models.kept import Cache, windows_key
+from segue.vectors.reversed import Reversed
 from segue.windows import split_by_ranges, windows_of
 
 NONE = {"fitted": False, "VAL": False, "OOD": False}
@@ -144,8 +146,53 @@ def test_the_cache_lies_where_the_environment_says(tmp_path, monkeypatch):
     assert Cache.of_user().folder == tmp_path / "own" / "controls"
     monkeypatch.setenv("SEGUE_CACHE", "off")
     assert Cache.of_user() is None
+    for name in ("SEGUE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(kept.os, "getuid", lambda: 2**31 - 9)  # a container's user, in no list of users: a traceback
+    assert Cache.of_user() is None
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(store, split, tmp_path):
     (tmp_path / "file").write_text("")
     assert five_cat(store, split, Cache(tmp_path / "file"))[0] == NONE
+
+
+def test_a_cache_that_another_user_owns_is_read(tmp_path, monkeypatch):
+    """That it was asked for could not be written down, and stopped the command."""
+    cache = Cache(tmp_path)
+    cache.keep({"a": 1}, {"values": np.arange(3.0)}, {"said": "so"})
+
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(kept.os, "utime", refuse)
+    monkeypatch.setattr(kept.Path, "touch", refuse)
+    arrays, beside = cache.find({"a": 1})
+    assert arrays["values"].tolist() == [0, 1, 2] and beside == {"said": "so"}
+
+
+def test_the_source_is_what_its_files_say_and_what_this_process_read(tmp_path, monkeypatch):
+    """A process that began before an edit runs the old code: under the hash of the new it would poison the cache."""
+    source = tmp_path / "segue"
+    (source / "alignment").mkdir(parents=True)
+    for name in ("__init__.py", "alignment/compare.py"):
+        (source / name).write_text("value = 1\n")
+    monkeypatch.setattr(segue, "__file__", str(source / "__init__.py"))
+
+    def found(loaded_at):
+        monkeypatch.setattr(segue, "LOADED_AT", loaded_at)
+        return kept.source_hash.__wrapped__()
+
+    later = (source / "__init__.py").stat().st_ctime + 1e6
+    before = found(later)
+    assert before == found(later + 1)
+    assert len({before, found(0.0), found(1.0)}) == 3
+    (source / "alignment/compare.py").write_text("value = 2\n")
+    assert found(later) != before
+
+
+def test_the_same_rows_read_backwards_are_others(store):
+    """A store and its reversal have the same files."""
+    forward, backward = (windows_of(one, np.arange(DOCUMENTS)) for one in (store, Reversed(store)))
+    np.testing.assert_array_equal(forward.last_W, backward.last_W)
+    assert windows_key(forward) != windows_key(backward)

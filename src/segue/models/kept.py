@@ -3,8 +3,9 @@
     CACHE/controls/NAME.safetensors   the arrays
     CACHE/controls/NAME.json          the key they are found by, the hash of the file, texts beside them; written last
 
-CACHE is $SEGUE_CACHE, else $XDG_CACHE_HOME/segue, else ~/.cache/segue; SEGUE_CACHE=off keeps nothing. NAME is the hash
-of the key. The key holds the hash of segue's own source, so that no edit of the harness meets figures of another.
+CACHE is $SEGUE_CACHE, else $XDG_CACHE_HOME/segue, else ~/.cache/segue; SEGUE_CACHE=off keeps nothing, nor does a user
+without a home. NAME is the hash of the key. The key holds the hash of segue's own source, so that no edit of the
+harness meets figures of another.
 Nothing is unpickled; a file that is not what its hash says is worked out again. Safe to delete at any time.
 """
 
@@ -13,6 +14,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,18 @@ Arrays = dict[str, np.ndarray]
 
 @once
 def source_hash() -> str:
-    """Hash of segue's own Python source: another version, or one edited line, is another hash."""
+    """Hash of segue's own Python source: another version, or one edited line, is another hash.
+
+    A process that outlives an edit runs the old code beside the new files: it gets a hash of its own.
+    """
     root = Path(segue.__file__).parent
-    told = hashlib.sha256()
+    told, changed_at = hashlib.sha256(), 0.0
     for path in sorted(root.rglob("*.py")):
         told.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+        status = path.stat()
+        changed_at = max(changed_at, status.st_mtime, status.st_ctime)
+    if changed_at >= segue.LOADED_AT:
+        told.update(f"changed since process {os.getpid()} began at {segue.LOADED_AT}".encode())
     return f"sha256:{told.hexdigest()}"
 
 
@@ -52,6 +61,7 @@ def computed_by(device: str) -> dict[str, Any]:
         "numpy": np.__version__,
         "device": [device, accelerator, platform.machine(), torch.backends.cpu.get_cpu_capability()],
         "threads": torch.get_num_threads(),
+        "products": torch.get_float32_matmul_precision(),
     }
 
 
@@ -63,9 +73,10 @@ def hash_array(values: np.ndarray) -> str:
 
 
 def windows_key(windows: Windows) -> dict[str, Any]:
-    """Which windows of which store: by hashes of all its files and of the rows."""
+    """Which windows of which store: by hashes of all its files and of the rows, and whether it is read backwards."""
     return {
         "store": windows.store.manifest["hashes"],
+        "read": type(windows.store).__name__,
         "windows": hash_array(windows.last_W),
         "context": windows.context,
         "horizon": windows.horizon,
@@ -81,29 +92,36 @@ class Cache:
 
     @classmethod
     def of_user(cls) -> "Cache | None":
-        """The user's cache as the environment says; None where it says off."""
+        """The user's cache as the environment says; None where it says off, or nothing and the user has no home."""
         asked = os.environ.get("SEGUE_CACHE", "")
         if asked.lower() == "off":
             return None
-        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        return cls(asked or Path(home) / "segue")
+        if asked:
+            return cls(asked)
+        try:
+            return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "segue")
+        except RuntimeError:  # a container's user without a name
+            return None
 
     def find(self, key: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]] | None:
         """Arrays and texts kept under a key; None where there are none, or damaged ones."""
         arrays, told = self._files(key)
-        if not told.exists():
-            return None
         try:
+            if not told.exists():
+                return None
             its, blob = read_json(told), arrays.read_bytes()
             if its["key"] != key or its["hash"] != f"sha256:{hashlib.sha256(blob).hexdigest()}":
                 raise ValueError("its hash differs")
             found = load(blob)
             beside = dict(its["beside"])
-        except (InputError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except OSError as error:
+            log.info("%s: cannot be read (%s); worked out again", arrays, error)
+            return None
+        except (InputError, ValueError, KeyError, TypeError, SafetensorError) as error:
             log.warning("%s: kept figures are damaged (%s); worked out again", arrays, error)
             return None
-        for path in (arrays, told):
-            path.touch()
+        with suppress(OSError):  # another's files, or gone meanwhile: then it counts as asked for when it was kept
+            os.utime(arrays)
         return found, beside
 
     def keep(self, key: Mapping[str, Any], arrays: Arrays, beside: Mapping[str, Any]) -> None:
