@@ -304,6 +304,25 @@ def test_any_python_object_in_three_lines(segue, store, tmp_path):
     assert judge_predictor(InNumPy(), store)["predictor"]["name"] == "InNumPy"
 
 
+def test_an_object_may_change_what_it_is_handed(store):
+    """The next ablation is made from the same context: it was made from what the object had left of it."""
+
+    def honest(context_BCD):
+        return (context_BCD - 0.9 * context_BCD.mean(1, keepdim=True))[:, 1:].mean(1)
+
+    def rude(context_BCD):
+        context_BCD -= 0.9 * context_BCD.mean(1, keepdim=True)
+        return context_BCD[:, 1:].mean(1)
+
+    first, second = (judge_predictor(one, store, samples=100)["splits"] for one in (honest, rude))
+    assert first == second
+
+
+def test_an_object_that_reads_less_than_its_context(store):
+    with pytest.raises(InputError, match="claims to read 3 chunks of a context of 5"):
+        judge_predictor(lambda x: x.mean(1), store, claims=Claims(reads=3))
+
+
 @pytest.mark.parametrize(("model", "told"), [
     (lambda context: context, rf"gave \d+ × 5 × {DIM}, \d+ × {DIM} is wanted"),
     (lambda context: context[:, -1] * torch.nan, "NaN or infinity"),

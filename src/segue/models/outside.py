@@ -97,6 +97,11 @@ class PythonPredictor:
     """
 
     def __init__(self, model: Any, dim: int, claims: Claims, device: str = "cpu"):
+        if claims.reach is not None and claims.reach < claims.context:
+            raise InputError(
+                f"{type(model).__name__}: claims to read {claims.reach} chunks of a context of {claims.context}, at "
+                f"least the context is handed to it. Give Claims(context={claims.reach}) or more to read."
+            )
         predict = getattr(model, "predict", model)
         if not callable(predict):
             raise InputError(
@@ -112,7 +117,8 @@ class PythonPredictor:
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions: (B, L, D) → (B, D). Raises InputError for an answer that is none."""
-        found = self._predict(context_BCD.to(self._device))
+        # A copy: the object may change what it is handed, and the next ablation is made from the same context.
+        found = self._predict(context_BCD.to(self._device, copy=True))
         return unit_predictions(found, len(context_BCD), self.dim, self.name).to(context_BCD.device)
 
 
