@@ -4,8 +4,8 @@ Runs the command line as a user would and writes docs/p-series.md with its pictu
 done again, what was cut short goes on from its last epoch. Documents 0–699 train, 700–799 VAL, 800–899 OOD (SPEC §10).
 
 The networks are small and their batches too (`SMALL`), one setting for all recipes: on 26,358 windows the recipes' own
-batch of 64 makes 412 updates an epoch, where the experiments had some 9,000. `FULL` is the recipes' own network, for the
-three recipes that show whether the size changes the reading.
+batch of 64 makes 412 updates an epoch, where the experiments had some 9,000. `FULL` is the recipes' own network, for
+the three recipes that show whether the size changes the reading.
 """
 
 import argparse
@@ -38,8 +38,16 @@ SEEDED = ("p1", "p3", "p6b-v2.2")
 AGAINST = {
     "p4-no-rollout": ("p4", "objective.rollout=null", "tripwires=[]"),
     "p5-no-curriculum": ("p5", "curation=null"),
-    "p3-2-percent": ("p3", "objective.directional.weight={rho: {1: 0, 6: 0.02}, least: 1e-6, most: 1}", "objective.future=null"),
-    "p3-5-percent": ("p3", "objective.directional.weight={rho: {1: 0, 6: 0.05}, least: 1e-6, most: 1}", "objective.future=null"),
+    "p3-2-percent": (
+        "p3",
+        "objective.directional.weight={rho: {1: 0, 6: 0.02}, least: 1e-6, most: 1}",
+        "objective.future=null",
+    ),
+    "p3-5-percent": (
+        "p3",
+        "objective.directional.weight={rho: {1: 0, 6: 0.05}, least: 1e-6, most: 1}",
+        "objective.future=null",
+    ),
 }
 
 
@@ -129,7 +137,9 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, default=Path("../shared/corpora/vectors/wikipedia-minilm.npz"))
     parser.add_argument("--out", type=Path, default=Path("runs/study-p"))
     parser.add_argument("--only", nargs="*", help="names of runs; default: all")
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2)), help="runs at once, a thread each")
+    parser.add_argument(
+        "--workers", type=int, default=max(1, (os.cpu_count() or 2)), help="runs at once, a thread each"
+    )
     parser.add_argument("--no-page", action="store_true", help="only train and test")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

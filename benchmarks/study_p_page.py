@@ -1,7 +1,7 @@
 """The page of the study: tables and pictures for docs/p-series.md from the finished runs, `make study-p` calls it.
 
-Every block between `<!-- begin: NAME -->` and `<!-- end: NAME -->` of the page is written anew; the words around them are
-by hand. Differences are paired over the same windows of documents 800–899, with 95 % intervals over documents.
+Every block between `<!-- begin: NAME -->` and `<!-- end: NAME -->` of the page is written anew; the words around them
+are by hand. Differences are paired over the same windows of documents 800–899, with 95 % intervals over documents.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ import torch
 from markupsafe import Markup
 
 from segue.alignment.forwards import predicted
+from segue.alignment.frontier import frontier
 from segue.alignment.held_out import held_out
 from segue.alignment.measure import Part, measure
 from segue.alignment.steer import fit_beta
+from segue.errors import InputError
 from segue.models import load_model
 from segue.models.fitting import fit_controls
 from segue.models.predictor import Predictor
 from segue.models.steered import Steered
 from segue.recipe import resolve
 from segue.report import svg
+from segue.report.frontier import frontier_svg
 from segue.statistics import DocumentBootstrap, Result, result_of
 from segue.vectors import Store
 from segue.windows import load_split
@@ -85,7 +88,9 @@ class Run:
     def gates(self, profile: str) -> str:
         if self.tested is None:
             return "–"
-        judged = [one["passed"] for one in self.tested["profiles"][profile]["gates"].values() if one["passed"] is not None]
+        judged = [
+            one["passed"] for one in self.tested["profiles"][profile]["gates"].values() if one["passed"] is not None
+        ]
         return f"{sum(judged)}/{len(judged)}"
 
 
@@ -95,29 +100,32 @@ class Study:
     def __init__(self, folder: Path):
         self.store = Store(folder / "data" / "documents")
         self.split = load_split(folder / "data" / "documents.json")
-        self.runs = {path.parent.name: Run(path.parent) for path in sorted(folder.glob("*/manifest.json"))}
+        finished = [
+            path.parent for path in sorted(folder.glob("*/history.jsonl")) if (path.parent / "manifest.json").exists()
+        ]
+        self.runs = {run.name: Run(run) for run in finished}
         self.rows = Rows(self.store)
 
-    @lru_cache(maxsize=None)  # noqa: B019 - one study a process
+    @cache  # noqa: B019 - one study a process
     def part(self, horizon: int, name: str = "OOD") -> Part:
         return held_out(self.store, self.split, 5, horizon, samples=100_000).parts[name]
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def controls(self, horizon: int) -> dict[str, Predictor]:
         held = held_out(self.store, self.split, 5, horizon, samples=100_000)
         return fit_controls(held.train, held.every["VAL"])
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def predictor(self, name: str) -> Predictor:
-        """`RUN`, `RUN@3` (its third epoch) or a control's name, `copy_last/2` for horizon 2."""
+        """`RUN` (its last epoch), `RUN@3`, `RUN@best`, or a control's name, `copy_last/2` for horizon 2."""
         run, _, epoch = name.partition("@")
         if run in self.runs:
-            folder = self.runs[run].folder
-            return load_model(folder / "epochs" / f"{int(epoch):03d}" if epoch else folder)
+            at = self.runs[run].history[-1]["epoch"] if epoch in ("", "last") else int(epoch)
+            return load_model(self.runs[run].folder / ("best" if epoch == "best" else f"epochs/{at:03d}"))
         control, _, horizon = name.partition("/")
         return self.controls(int(horizon or 1))[control]
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def figures(self, name: str, part: str = "OOD") -> dict[str, np.ndarray]:
         """Per window: cos, margin_last, mrr, cos_last."""
         return self.figures_of(self.predictor(name), part)
@@ -128,7 +136,12 @@ class Study:
         last_WD = self.rows(on.windows.last_W)
         cos_last = (predicted(predictor, on.windows, self.rows) * last_WD).sum(-1).numpy()
         cos = found.cos_PSW[0, 0]
-        return {"cos": cos, "margin_last": cos - cos_last, "mrr": 1 / found.rank_PSW[0, 0], "coherence": found.coherence_W}
+        return {
+            "cos": cos,
+            "margin_last": cos - cos_last,
+            "mrr": 1 / found.rank_PSW[0, 0],
+            "coherence": found.coherence_W,
+        }
 
     def mean(self, name: str, figure: str, where: np.ndarray | None = None) -> Result:
         return self.over(self.predictor(name).horizon, self.figures(name)[figure], where)
@@ -154,41 +167,47 @@ class Study:
         return beta, {key: self.over(base.horizon, figures[key] - other[key]) for key in ("cos", "margin_last", "mrr")}
 
 
-def by_epoch(run: Run, epochs: list[int], metric: str, kind: str = ".3f") -> str:
-    found = {entry["epoch"]: entry["val"].get(metric) for entry in run.history}
-    return " ".join(format(found[e], kind) for e in epochs if found.get(e) is not None)
+EPOCHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 34)
 
 
 def recipes_table(study: Study, names: list[str]) -> str:
+    """The last epoch's figures, which the guards have shaped; the best epoch by cos often lies before them."""
     rows = []
     for name in names:
         run = study.runs[name]
-        last = len(run.history)
-        epochs = sorted({1, 3, 4, 6, 7, 10, 12, 20, run.history[-1]["epoch"]} & {e["epoch"] for e in run.history})
+        own = {entry["epoch"]: entry for entry in run.history}  # of an epoch that ran twice the later
+        epochs = [epoch for epoch in EPOCHS if epoch in own]
+        path = " ".join(f"{own[epoch]['val']['cos']:.3f}".removeprefix("0") for epoch in epochs)
+        figures = [told(study.mean(name, key), key == "margin_last") for key in ("cos", "margin_last", "mrr")]
         rows.append(
             [
                 f"`{name}`",
                 run.reported.replace("|", "\\|") or "–",
-                f"{by_epoch(run, epochs, 'cos')} (epochs {', '.join(map(str, epochs))}; {last} run, best {run.manifest['best']['epoch']})",
-                told(run.metric("cos")),
-                told(run.metric("margin_last"), signed=True),
-                told(run.metric("retrieval", "future", "mrr")),
-                told(run.metric("direction")),
+                f"{path} (epochs {', '.join(map(str, epochs))})",
+                *figures,
+                f"{run.manifest['best']['epoch']}: {told(run.metric('cos'))}, {told(run.metric('margin_last'), True)}",
                 told(run.metric("ablations", "shuffle"), signed=True),
-                told(run.metric("rollout", "mean")),
                 f"{run.gates('skill')} · {run.gates('original')}",
             ]
         )
-    head = ["recipe", "they reported", "ours: VAL cos by epoch", "OOD cos", "margin_last", "MRR future", "direction"]
-    return table([*head, "shuffle", "rollout", "gates: skill · original"], rows)
+    head = ["recipe", "they reported", "ours: VAL cos by epoch", "OOD, last epoch: cos", "margin_last", "MRR future"]
+    return table([*head, "best epoch: cos, margin_last", "its shuffle", "its gates: skill · original"], rows)
+
+
+def events_table(study: Study, names: list[str]) -> str:
+    """What tripwires and controllers did."""
+    rows = []
+    for name in names:
+        for entry in study.runs[name].history:
+            told_events = [event for event in entry["events"] if not event.startswith("VAL loss")]
+            rows += [[f"`{name}`", str(entry["epoch"]), event.replace("|", "\\|")] for event in told_events]
+    return table(["run", "after epoch", "event"], rows)
 
 
 def controls_table(study: Study) -> str:
     rows = []
-    for horizon, names in ((1, ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge")),) * 1 + (
-        (2, ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge")),
-    ):
-        for name in names:
+    for horizon in (1, 2):
+        for name in ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge"):
             key = f"{name}/{horizon}"
             cells = [told(study.mean(key, figure), figure == "margin_last") for figure in ("cos", "margin_last", "mrr")]
             rows.append([f"{name}, h = {horizon}", *cells])
@@ -198,7 +217,11 @@ def controls_table(study: Study) -> str:
 def pairs_table(study: Study, pairs: list[tuple[str, str]]) -> str:
     rows = []
     for one, other in pairs:
-        if {one.split("@")[0], other.split("@")[0]} - set(study.runs) - {"best_weights", "ridge", "copy_last", "rank_weights"}:
+        if (
+            {one.split("@")[0], other.split("@")[0]}
+            - set(study.runs)
+            - {"best_weights", "ridge", "copy_last", "rank_weights"}
+        ):
             continue
         cells = [told(study.difference(one, other, figure), signed=True) for figure in ("cos", "margin_last", "mrr")]
         rows.append([f"`{one}` − `{other}`", *cells])
@@ -211,8 +234,8 @@ def steered_table(study: Study, pairs: list[tuple[str, str]]) -> str:
         if {base, like} <= set(study.runs):
             try:
                 beta, found = study.steered(base, like)
-            except Exception as error:  # noqa: BLE001
-                rows.append([f"`{base}` to the margin of `{like}`", str(error)[:80], "", "", ""])
+            except InputError:  # its margin is below what the base has unsteered
+                rows.append([f"`{base}` to the margin of `{like}`", "below β = 0", "–", "–", "–"])
                 continue
             cells = [told(found[key], signed=True) for key in ("cos", "margin_last", "mrr")]
             rows.append([f"`{base}` to the margin of `{like}`", f"{beta:.3f}", *cells])
@@ -237,13 +260,22 @@ def terms_table(study: Study, names: list[str]) -> str:
     return table(["run", "term", "first: weight · share of mse's value · of its gradient", "last"], rows)
 
 
+def frontier_picture(study: Study, names: list[str], path: Path) -> None:
+    """cos, MRR and direction against margin_last: the last epoch of each run, and the controls."""
+    models = {name: study.predictor(name) for name in names}
+    horizon = next(iter(models.values())).horizon
+    held = held_out(study.store, study.split, 5, horizon, samples=5000)
+    path.write_text(frontier_svg(frontier(models, held)))
+
+
 def coherence_table(study: Study, names: list[str]) -> str:
     rows = []
     for name in names:
         coherence = study.figures(name)["coherence"]
         edges = [(-1.0, 0.45), (0.45, 0.55), (0.55, 2.0)]
         cells = [
-            told(study.mean(name, "margin_last", (coherence >= low) & (coherence < high)), signed=True) for low, high in edges
+            told(study.mean(name, "margin_last", (coherence >= low) & (coherence < high)), signed=True)
+            for low, high in edges
         ]
         rows.append([f"`{name}`", *cells])
     return table(["margin_last, OOD", "coherence < .45", ".45 – .55", "≥ .55"], rows)
@@ -261,7 +293,10 @@ def seeds_table(study: Study, recipes: list[str]) -> str:
         else:
             cells.append("not run")
         rows.append([f"`{recipe}`", str(len(names)), *cells])
-    return table(["recipe", "seeds", "OOD cos", "margin_last", "MRR future", "the recipe's own network: cos, margin_last, MRR"], rows)
+    return table(
+        ["recipe", "seeds", "OOD cos", "margin_last", "MRR future", "the recipe's own network: cos, margin_last, MRR"],
+        rows,
+    )
 
 
 def curves_svg(study: Study, names: list[str]) -> str:
@@ -277,10 +312,12 @@ def curves_svg(study: Study, names: list[str]) -> str:
             svg.Series(
                 metric, style, shape, [svg.Point(float(at), e["val"][metric]) for at, e in enumerate(history, start=1)]
             )
-            for metric, style, shape in (("cos", "model", "dot"), ("margin_last", "copy", "dot"))
+            for metric, style, shape in (("cos", "model", "circle"), ("margin_last", "copy", "square"))
         ]
         every = max(1, len(history) // 5)
-        x_ticks = [(float(at), str(e["epoch"]) if at % every == 0 or at == 1 else "") for at, e in enumerate(history, start=1)]
+        x_ticks = [
+            (float(at), str(e["epoch"]) if at % every == 0 or at == 1 else "") for at, e in enumerate(history, start=1)
+        ]
         chart = svg.line_chart(
             series, x_ticks=x_ticks, x_label="", y_label="", y_range=(-0.6, 0.6), description=name, size=(wide, high)
         )
@@ -291,8 +328,13 @@ def curves_svg(study: Study, names: list[str]) -> str:
     width, height = gap + across * (wide + gap), 44 + -(-len(names) // across) * (high + 34)
     return str(
         svg.tag(
-            "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:.0f} {height:.0f}", class_="chart",
-            width=width, height=height,
+            "svg",
+            *parts,
+            xmlns="http://www.w3.org/2000/svg",
+            viewBox=f"0 0 {width:.0f} {height:.0f}",
+            class_="chart",
+            width=width,
+            height=height,
         )
     )
 
@@ -319,10 +361,11 @@ def main() -> None:
     further = [name for name in study.runs if name not in RECIPES]
     pairs = [
         ("p1", "best_weights"), ("p1-long", "best_weights"), ("p1-long", "ridge"), ("p1-long", "p1-long@3"),
+        ("p1-long@10", "p1-long@3"),
         ("v3", "p1-long"), ("p2", "p1-long"), ("p3", "p1-long"), ("p4", "p1-long"), ("p4", "p4-no-rollout"),
         ("p3-2-percent", "p1-long"), ("p3-5-percent", "p1-long"), ("p5", "p5-no-curriculum"),
-        ("p5-positional-05", "p5"), ("p5-positional-10", "p5"), ("p6b-v1", "p6"), ("p6b-v2.1", "p6"), ("p6b-v2.2", "p6"),
-        ("p6b-v2.3", "p6"), ("p6b-v2.3-free", "p6b-v2.3"), ("p7", "p1-long"),
+        ("p5-positional-05", "p5"), ("p5-positional-10", "p5"), ("p6b-v1", "p6"), ("p6b-v2.1", "p6"),
+        ("p6b-v2.2", "p6"), ("p6b-v2.3", "p6"), ("p6b-v2.3-free", "p6b-v2.3"), ("p7", "p1-long"),
     ]  # fmt: skip
     steers = [("p1-long", name) for name in ("v3", "p3", "p4", "p3-2-percent", "p3-5-percent")]
     steers += [("p6", name) for name in ("p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3")]
@@ -334,12 +377,20 @@ def main() -> None:
         "pairs": lambda: pairs_table(study, pairs),
         "steered": lambda: steered_table(study, steers),
         "terms": lambda: terms_table(study, guarded),
+        "events": lambda: events_table(study, [*ran, *further]),
         "seeds": lambda: seeds_table(study, list(SEEDED)),
-        "coherence": lambda: coherence_table(study, [n for n in ("p1-long", "p3") if n in study.runs] + ["copy_last", "context_mean", "best_weights", "ridge"]),
+        "coherence": lambda: coherence_table(
+            study,
+            [n for n in ("p1-long", "p3") if n in study.runs] + ["copy_last", "context_mean", "best_weights", "ridge"],
+        ),
     }
     options.page.write_text(replaced(options.page.read_text(), blocks))
     pictures = options.page.parent / "img"
     (pictures / "p-series-curves.svg").write_text(curves_svg(study, ran))
+    for horizon in (1, 2):
+        chosen = [name for name in ran if study.predictor(name).horizon == horizon]
+        if chosen:
+            frontier_picture(study, chosen, pictures / f"p-series-frontier-{horizon}.svg")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 Peer   windows materialised as float32 tensors, `DataLoader(TensorDataset, shuffle=True)`, forward, MSE, backward, clip,
        `torch.optim.AdamW` as it comes, `loss.item()` each step; float32. The same network, batch and thread count.
-Ours   what `segue train p1` runs between two epochs: batches gathered from the store, the objective, each term's log, the
-       update; float32 and `--precision auto`.
+Ours   what `segue train p1` runs between two epochs: batches gathered from the store, the objective, each term's log,
+       the update; float32 and `--precision auto`.
 Data   a store of random unit vectors, float16.
 
-In turns, in one process, so that a drifting machine meets both. Prints windows per second, the ratio's median, least and
-most over the rounds, and each one's share of the matrix-product peak measured in the same run: 6 · parameters-as-applied
-by FLOP count of forward and backward.
+In turns, in one process, so that a drifting machine meets both. Prints windows per second, the ratio's median, least
+and most over the rounds, and our share of the matrix-product peak measured in the same run, by the FLOPs counted in
+forward and backward (an LSTM's own kernels are not counted).
 """
 
 import argparse
@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fivecat_speed import random_store
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from fivecat_speed import random_store
 from segue.models.precision import autocast, chosen
 from segue.objectives import Objective
 from segue.recipe import Recipe, resolve
@@ -114,7 +114,9 @@ def compare(family: str, precision: str, data: Data, recipe: Recipe, options: ar
     with tempfile.TemporaryDirectory() as folder:
         peer, ours = peer_steps(recipe, data), our_steps(recipe, data, Path(folder))
         speed(peer, 5, device), speed(ours, 5, device)
-        pairs = [(speed(peer, options.steps, device), speed(ours, options.steps, device)) for _ in range(options.rounds)]
+        pairs = [
+            (speed(peer, options.steps, device), speed(ours, options.steps, device)) for _ in range(options.rounds)
+        ]
         ours.close()
     ratios = [mine / theirs for theirs, mine in pairs]
     mine = statistics.median(one for _, one in pairs)
