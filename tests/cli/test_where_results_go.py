@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from command_line import Segue
 from segue.artifacts import write_text
+from segue.cli.app import app
 from segue.errors import InputError
 
 
@@ -40,6 +43,23 @@ def test_a_result_inside_the_folder_that_a_command_makes(segue: Segue, tmp_path:
     out = tmp_path / "made/store"
     assert segue("import", tmp_path / "v.npz", "--out", out, "--json", out / "told.json").status == 0
     assert json.loads((out / "told.json").read_text())["kind"] == "store"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_it_may_be_named_before_that_folder_and_from_any_caller(tmp_path: Path, swapped: bool):
+    """The place of --out was read off the words of this process, which another caller's words are not."""
+    np.savez(tmp_path / "v.npz", vectors=np.eye(4), document=[0, 0, 1, 1], position=[0, 1, 0, 1])
+    out = tmp_path / "made/store"
+    words = [f"--out={out}", f"--json={out / 'told.json'}"]
+    ran = CliRunner().invoke(app, ["import", str(tmp_path / "v.npz"), *(reversed(words) if swapped else words)])
+    assert ran.exit_code == 0, ran.exception
+    assert json.loads((out / "told.json").read_text())["kind"] == "store"
+
+
+def test_every_command_that_makes_a_folder_knows_it_first():
+    for name in ("import", "embed", "train", "steer", "demo", "notes"):
+        command = typer.main.get_command(app).commands[name]
+        assert next(parameter for parameter in command.params if parameter.name == "out").is_eager, name
 
 
 def test_a_result_in_a_closed_folder_is_refused(segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -21,7 +21,7 @@ FRACTIONS = ".6,.2,.2"  # so few documents: enough of them on each side for an i
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="The folder to make.", is_eager=True)] = Path("demo"),
     recipe: Annotated[str, typer.Option(help="The recipe to train.")] = "demo",
     device: Device = "auto",
     threads: Threads = None,

@@ -18,7 +18,9 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="STORE", help="The store to make.", show_default=False)]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="STORE", help="The store to make.", show_default=False, is_eager=True)
+]
 Chunk = Annotated[
     str | None,
     typer.Option(help="paragraph, sentence or words; default: paragraph, sentence for the built-in text."),

@@ -12,7 +12,9 @@ from segue.cli.options import Json
 
 def notes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run with at least one epoch.")],
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to write; default: into RUN.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write; default: into RUN.", is_eager=True)
+    ] = None,
     json: Json = None,
 ) -> None:
     """Write a run's notes.md and, once it is tested, its model-card.md: figures of its own files, nothing else."""

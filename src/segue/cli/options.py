@@ -1,7 +1,5 @@
 """Options that several commands share, spelled the same everywhere."""
 
-import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -14,25 +12,15 @@ from segue.errors import InputError
 def _writable(context: typer.Context, value: str | None) -> str | None:
     """Refuse a `--json FILE` that cannot be written before the work begins, not after it.
 
-    A file inside the `--out` folder of the command may wait for its folder: the command makes it.
+    A file inside the `--out` folder of the command may wait for its folder: the command makes it. That `--out` is
+    eager, so that it is known here whichever of the two is said first.
     """
     if value is None or value == "-":
         return value
-    default = next((parameter.default for parameter in context.command.params if parameter.name == "out"), None)
-    out = context.params.get("out", _said_later() or default)
+    out = context.params.get("out")
     if out is None or Path(out) not in Path(value).parents:
         refuse_unwritable(value)
     return value
-
-
-def _said_later() -> str | None:
-    """The value of an `--out` further on in the line: options are handled in the order in which they are given."""
-    for word, after in pairwise([*sys.argv, ""]):
-        if word == "--out":
-            return after
-        if word.startswith("--out="):
-            return word.removeprefix("--out=")
-    return None
 
 
 Json = Annotated[

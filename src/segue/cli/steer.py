@@ -23,7 +23,7 @@ STEER, SPLIT = "steer.json", "split.json"
 def steer(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a model folder.")],
     margin: Annotated[float, typer.Option(help="The margin_last wanted on VAL.")],
-    out: Annotated[Path, typer.Option(metavar="RUN2", help="The folder of the steered model.")],
+    out: Annotated[Path, typer.Option(metavar="RUN2", help="The folder of the steered model.", is_eager=True)],
     data: Data = None,
     ood: Ood = None,
     split: SplitFile = None,

@@ -32,7 +32,7 @@ Ood = Annotated[Path | None, typer.Option("--ood", metavar="STORE", help="Anothe
 SplitFile = Annotated[
     Path | None, typer.Option("--split", metavar="SPLIT", help="A split file; without: 80/10/10 in store order.")
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.")]
+Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to make.", is_eager=True)]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch of RUN.")]
 Samples = Annotated[int, typer.Option("--samples", help="Windows of each part in the full 5CAT; 0 leaves it out.")]
 Force = Annotated[
