@@ -10,6 +10,8 @@ from known_worlds import DIM, DOCUMENTS, LENGTH, WORLDS
 import segue
 from segue.alignment.beside import as_arrays, measured_of
 from segue.alignment.evaluate import evaluate
+from segue.alignment.frontier import frontier
+from segue.alignment.held_out import held_out
 from segue.alignment.measure import Part, measure
 from segue.models import build_model, fitting, kept
 from segue.models.fitting import fit_controls, kept_controls
@@ -196,3 +198,13 @@ def test_the_same_rows_read_backwards_are_others(store):
     forward, backward = (windows_of(one, np.arange(DOCUMENTS)) for one in (store, Reversed(store)))
     np.testing.assert_array_equal(forward.last_W, backward.last_W)
     assert windows_key(forward) != windows_key(backward)
+
+
+def test_the_frontier_finds_controls_fitted_by_a_5cat(store, split, tmp_path, monkeypatch):
+    held = held_out(store, split, 5, 1, samples=100)
+    models = {"amn": build_model("amn", store.space)}
+    alone = frontier(models, held)
+    cache = Cache(tmp_path)
+    five_cat(store, split, cache)
+    monkeypatch.setattr(fitting, "fit_controls", None)
+    assert frontier(models, held, kept=cache) == alone

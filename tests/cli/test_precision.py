@@ -83,3 +83,22 @@ def test_json_into_the_out_folder_wherever_it_is_said(segue, store, tmp_path):
         "train", "p1", "--data", store.path, "--json", tmp_path / "none" / "x.json", "--out", tmp_path / "other"
     )
     assert ran.status == 2 and not (tmp_path / "other").exists()
+
+
+def test_a_run_keeps_its_result_in_float32(segue, store, tmp_path):
+    """What `segue compare` lays beside other runs' must be computed as theirs was; bfloat16 overwrote it."""
+    run = tmp_path / "run"
+    sets = ("--set", "epochs=1", "--set", "model.family=amn", "--samples", 100)
+    assert segue("train", "p1", "--data", store.path, "--out", run, *sets).status == 0
+    before = (run / "5cat.json").read_bytes()
+    scored(segue, run, "--precision", "bf16")
+    assert (run / "5cat.json").read_bytes() == before
+    scored(segue, run)
+    assert json.loads((run / "5cat.json").read_bytes())["data"]["samples"] == 5000
+
+
+def test_the_table_says_what_was_kept(segue, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGUE_CACHE", str(tmp_path / "cache"))
+    told = ["kept from before" in segue("5cat", "copy_last", "--data", store.path, *more).out
+            for more in ((), (), ("--fresh",))]  # fmt: skip
+    assert told == [False, True, False]

@@ -21,7 +21,8 @@ from segue.alignment.measure import Part, measure
 from segue.errors import InputError
 from segue.geometry import normalise
 from segue.models.controls import ATTAINABLE
-from segue.models.fitting import fit_controls
+from segue.models.fitting import kept_controls
+from segue.models.kept import Cache
 from segue.models.predictor import Predictor, RawPredictor
 from segue.models.steered import Steered
 from segue.progress import Progress, silent
@@ -121,11 +122,18 @@ def drawn(
 
 
 def frontier(
-    runs: Mapping[str, Predictor], held: HeldOut, *, device: str = "cpu", seed: int = 0, progress: Progress = silent
+    runs: Mapping[str, Predictor],
+    held: HeldOut,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Progress = silent,
+    kept: Cache | None = None,
 ) -> dict[str, Any]:
     """Every run's and control's place, and the curve of each that has a raw output, on the same windows.
 
     runs   label → predictor, all of the windows' context and horizon
+    kept   where controls fitted before are found and kept; their places and curves are measured now
     → {"betas", "context", "horizon", "data", "predictors": {label: {"kind": "run" or "control", "attainable", …}}},
     the rest of an entry as `drawn` gives it. Raises InputError for predictors of different windows.
     """
@@ -134,7 +142,7 @@ def frontier(
     for name, predictor in runs.items():
         found = drawn(predictor, held.parts, device=device, seed=seed, progress=progress)
         result["predictors"][name] = {"kind": "run", "attainable": True, **found}
-    fitted = fit_controls(held.train, held.every["VAL"], device, progress)
+    fitted, _ = kept_controls(held.train, held.every["VAL"], device, progress, kept)
     for part_name, part in held.parts.items():
         controls = controls_for(fitted, held.every[part_name], device, seed)
         for name, control in controls.items():

@@ -99,7 +99,7 @@ def fivecat(
     """Test whether a predictor looks forward or copies: tests A to E on VAL and OOD, beside every control.
 
     Exit status 0 when all judged gates of the profile pass, 1 when one fails. On a run's own data the result is also
-    kept in the run, as RUN/5cat.json.
+    kept in the run, as RUN/5cat.json, unless it was computed in another precision than float32.
     """
     from segue.alignment.evaluate import evaluate
     from segue.alignment.explanation import explain as explained
@@ -150,11 +150,13 @@ def _own(name: str, precision: str | None, device: str, find: Callable[[], Chose
 
 
 def _keep(predictor: str, on: Chosen, result: dict[str, Any]) -> None:
-    """Write RUN/5cat.json where the result is the run's own: on its data, of the usual sample."""
+    """Write RUN/5cat.json where the result is the run's own: on its data, of the usual sample, in float32, as training
+    writes it and `segue compare` lays it beside other runs'."""
     from segue.alignment.fivecat import SAMPLES
 
     its = result["data"]
-    if on.is_own(Path(predictor), its) and (its["samples"], its["seed"]) == (SAMPLES, 0):
+    usual = (its["samples"], its["seed"], result["predictor"]["precision"]) == (SAMPLES, 0, "fp32")
+    if usual and on.is_own(Path(predictor), its):
         write_json(Path(predictor) / "5cat.json", result)
 
 
@@ -207,6 +209,9 @@ def table_of(result: dict[str, Any]) -> RenderableType:
         parts.append(table)
     facts = [fact["holds"] for its in result["certification"].values() for fact in its]
     parts.append(Text(f"harness on this data: {sum(facts)} of {len(facts)} known facts hold", style="dim"))
+    if kept := [name for name, was_kept in result["kept"].items() if was_kept]:
+        said = f"controls {', '.join(kept)}: kept from before on the same windows (--fresh measures them anew)"
+        parts.append(Text(said, style="dim"))
     parts += [Text(f"note: {warning}", style="yellow") for warning in result["data"]["warnings"]]
     return Group(*parts)
 

@@ -51,6 +51,7 @@ def frontier(
     from segue.alignment.frontier import require_same_windows
     from segue.alignment.held_out import held_out
     from segue.models import load_model
+    from segue.models.kept import Cache
 
     chosen_device = pick_device(device, threads)
     labels = labels_of(runs)
@@ -62,7 +63,7 @@ def frontier(
     held = held_out(on.store, on.split, first.context, first.horizon, ood=on.ood, samples=samples, seed=seed)
     held.data["warnings"].extend(on.warnings())
     with progress() as bars:
-        found = measured(models, held, device=chosen_device, seed=seed, progress=bars)
+        found = measured(models, held, device=chosen_device, seed=seed, progress=bars, kept=Cache.of_user())
     if len(runs) == 1 and data is None and ood is None and split is None:
         write_json(runs[0] / FRONTIER, found)
     tables: list[RenderableType] = [table_of(found, part) for part in held.parts]
