@@ -173,6 +173,12 @@ class Recipe(_Section):
             _set(fields, path, value)
         return parse(fields, self.name)
 
+    def at(self, epoch: int) -> dict[str, Any]:
+        """What decides how an epoch is trained: `CHANGEABLE`, schedules at their values, without terms of weight 0."""
+        objective = {name: _at(term, epoch) for name, term in self.objective.items() if term.weight.at(epoch)}
+        rest = {name: _at(getattr(self, name), epoch) for name in CHANGEABLE if name != "objective"}
+        return {"objective": objective, **rest}
+
     def completed(self, written: Mapping[str, Any]) -> dict[str, Any]:
         """An older recipe's fields with the defaults of those that came later. Raises InputError for what is none."""
         return parse(written, self.name).to_json()
@@ -180,6 +186,15 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """The resolved recipe as a file."""
         return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _at(value: Any, epoch: int) -> Any:
+    """A part of a recipe with every schedule in it at its value."""
+    if isinstance(value, Schedule):
+        return value.at(epoch)
+    if isinstance(value, BaseModel):
+        return {name: _at(getattr(value, name), epoch) for name in type(value).model_fields}
+    return {name: _at(its, epoch) for name, its in value.items()} if isinstance(value, Mapping) else value
 
 
 def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -22,10 +22,11 @@ from segue.artifacts import hash_file, is_finished, read_manifest
 from segue.errors import InputError
 from segue.models import load_model
 from segue.objectives import Objective
+from segue.recipe import resolve
 from segue.statistics import DocumentBootstrap
 from segue.training import checkpoint, open_data, open_run, train
 from segue.training.state import new_state
-from segue.training.tripwires import Condition, When, asks_rollout
+from segue.training.tripwires import Condition, When, asks_rollout, tripped
 from segue.windows import split_by_fractions
 
 ALWAYS = "metric: cos, above: -2"
@@ -159,6 +160,49 @@ def test_at_most_once(store, tmp_path):
     run = run_here(small_recipe("epochs=4", wired(wire(ALWAYS, "set: {lr: 0.001}"))), store, tmp_path / "run")
     assert [len(entry["events"]) for entry in history(run)] == [1, 0, 0, 0]
     assert [(one["name"], one["epoch"]) for one in read_manifest(run, "run")["tripped"]] == [("wire", 1)]
+
+
+@pytest.mark.parametrize(
+    ("do", "trips"),
+    [
+        # Guards begin at epoch 4: p2's tripwire asks for none of them from epoch 3 on.
+        ("set: {objective.directional.weight: 0}, for: 1", 3),
+        ("set: {objective.directional.weight: 0}, for: 2", 2),
+        ("set: {objective.directional.weight: {1: 0, 4: 0.01}}", None),  # what it is already
+        ("set: {objective.directional.weight: {1: 0, 3: 0.02, 4: 0.01}}, for: 1", 2),
+        ("set: {objective.future.margin: 0.3}", None),  # of a term that never weighs
+        ("set: {lr: 0.0005}", 1),
+    ],
+)
+def test_one_that_would_change_nothing_stays_armed(store, tmp_path, do, trips):
+    """Guards a tripwire against being used up where it cannot act, as p2's was two epochs before there were guards."""
+    terms = ("directional={weight: {1: 0, 4: 0.01}, margin: 0.1}", "future={weight: 0, margin: 0.1}")
+    base = ("epochs=5", *(f"objective.{term}" for term in terms))
+    run = run_here(small_recipe(*base, wired(wire(ALWAYS, do))), store, tmp_path / "run")
+    assert [one["epoch"] for one in read_manifest(run, "run")["tripped"]] == [trips] * (trips is not None)
+
+
+def test_of_two_that_set_the_same_the_second_stays_armed(store, tmp_path):
+    do = "set: {objective.mse.weight: 0.5}"
+    wires = (wire(f"epochs: 2, {ALWAYS}", do, "a"), wire(ALWAYS, do.replace("0.5", "0.7"), "b"), wire(ALWAYS, do, "c"))
+    run = run_here(small_recipe("epochs=4", wired(*wires)), store, tmp_path / "run")
+    # b and c at once; then a and c ask for what is.
+    assert [(one["name"], one["epoch"]) for one in read_manifest(run, "run")["tripped"]] == [("b", 1), ("c", 1)]
+
+
+def test_p2_drops_its_guards_once_there_are_some(store):
+    state = new_state(resolve("p2", SMALL[:1]), store.space)
+    trained, trips = {}, []
+    for _ in range(11):
+        effective = state.begin_epoch()
+        trained[state.epoch] = list(effective.at(state.epoch)["objective"])
+        for trip in tripped(state, {"cos": 0.47, "margin_last": -0.5, "peak": 0.0}):
+            trip.apply(state)
+            trips.append((state.epoch, trip.tripwire.name))
+    assert trips == [(5, "guards against a copy that is not there"), (10, "still no margin")]
+    plain, guards = ["mse", "residual_size"], ["directional", "future"]
+    assert [trained[epoch] for epoch in (5, 6, 7, 10)] == [plain, plain, plain + guards, plain + guards]
+    assert trained[11] == [*plain, *guards, "anti_copy"]
 
 
 class Killed(Exception):  # noqa: N818

@@ -11,11 +11,12 @@
         when: {epochs: 4, any: [{metric: margin_last, below: 0.02}, {metric: rollout, below: 0.46}]}
         do: {stop: stage A did not pass its gate}
 
-Each trips at most once in a run, and one that rolls back only where there is an earlier epoch to go back to. What a
-tripwire has set stays set when a later one rolls back, and epochs that are trained again draw their own numbers.
+Each trips at most once in a run, and only where it does something: one that rolls back where there is an earlier epoch
+to go back to, one that sets where an epoch to come is then trained otherwise. What a tripwire has set stays set when a
+later one rolls back, and epochs that are trained again draw their own numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -256,14 +257,21 @@ class Watch(BaseModel):
         gone = {one.name for one in self.tripped}
         return [tripwire for tripwire in recipe.tripwires if tripwire.name not in gone]
 
-    def next_epoch(self, recipe: "Recipe") -> "Recipe":
-        """Count an epoch of every change, and the recipe with those that hold for it."""
-        self.changes = [change for change in self.changes if change.left != 0]
+    def ahead(self, recipe: "Recipe", epochs: int) -> "Recipe":
+        """The recipe with the changes that hold so many epochs from now."""
         sets: dict[str, Any] = {}
         for change in self.changes:
-            sets |= next(one.do.set_ for one in recipe.tripwires if one.name == change.tripwire)
-            change.left = change.left if change.left is None else change.left - 1
+            if change.left is None or change.left >= epochs:
+                sets |= next(one.do.set_ for one in recipe.tripwires if one.name == change.tripwire)
         return recipe.changed(sets) if sets else recipe
+
+    def next_epoch(self, recipe: "Recipe") -> "Recipe":
+        """The recipe with the changes that hold for the next epoch, which is counted off them."""
+        changed = self.ahead(recipe, 1)
+        self.changes = [change for change in self.changes if change.left != 0]
+        for change in self.changes:
+            change.left = change.left if change.left is None else change.left - 1
+        return changed
 
     def forget_after(self, epoch: int) -> None:
         """Drop what was seen of later epochs, which are trained again."""
@@ -301,19 +309,40 @@ def _target(tripwire: Tripwire, state: "State") -> int:
     return back if isinstance(back, int) else state.best_epoch
 
 
-def tripped(state: "State", val: Mapping[str, float | None]) -> list[Trip]:
-    """The tripwires that trip after an epoch with these VAL metrics, in the order of the recipe."""
+def _acts(tripwire: Tripwire, state: "State") -> bool:
+    """Whether it would do anything now: stop, go back to an earlier epoch, or change how an epoch to come is trained.
+
+    Guards off for an epoch that has none, a weight at what it is already: such a one stays armed for when it counts.
+    """
+    do, recipe = tripwire.do, state.recipe
+    if do.stop:
+        return True
+    if do.roll_back_to is not None:
+        return _target(tripwire, state) < state.epoch
+    now = state.go_back or state.epoch
+    coming = recipe.epochs - now
+    if "lr" in do.set_:  # what it is by then, the plateau decides
+        return coming > 0
+    for epochs in range(1, min(do.for_ or coming, coming) + 1):
+        without = state.watch.ahead(recipe, epochs)
+        if without.at(now + epochs) != without.changed(do.set_).at(now + epochs):
+            return True
+    return False
+
+
+def tripped(state: "State", val: Mapping[str, float | None]) -> Iterator[Trip]:
+    """The tripwires that trip after an epoch with these VAL metrics, in the order of the recipe.
+
+    Each is looked at when those before it have been applied.
+    """
     watch, recipe = state.watch, state.recipe
     asked = {str(one.metric) for tripwire in recipe.tripwires for one in tripwire.when.conditions}
     watch.values[str(state.epoch)] = {name: val.get(name) for name in sorted(asked)}
     values = {int(epoch): seen for epoch, seen in watch.values.items()}
-    trips = []
     for tripwire in watch.armed(recipe):
         found = tripwire.when.met(values, state.epoch, recipe.horizon)
-        goes_back = tripwire.do.roll_back_to is not None
-        if found is not None and not (goes_back and _target(tripwire, state) >= state.epoch):
-            trips.append(Trip(tripwire, found))
-    return trips
+        if found is not None and _acts(tripwire, state):
+            yield Trip(tripwire, found)
 
 
 def asks_rollout(recipe: "Recipe", epoch: int) -> bool:
