@@ -335,14 +335,14 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) ->
             result[key] = _by_name(old, value)
         elif value is None and key in result:
             del result[key]
-        elif _is_section(value) and _is_section(old) and (depth == 0 or (depth == 1 and "weight" in old)):
+        elif is_section(value) and is_section(old) and (depth == 0 or (depth == 1 and "weight" in old)):
             result[key] = _merged(old, value, depth + 1)
         else:
             result[key] = value
     return result
 
 
-def _is_section(value: Any) -> TypeGuard[Mapping[str, Any]]:
+def is_section(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether a value is a map of fields, not a schedule written as a map: that is one value."""
     return isinstance(value, Mapping) and not any(isinstance(key, int) or key in ("from", "at") for key in value)
 

@@ -1,6 +1,7 @@
 """`segue recipe diff`: where two recipes differ, key by key."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def test_what_differs_is_what_the_file_changes(segue: Segue, tmp_path: Path) -> 
     }
     shown = segue("recipe", "diff", "p1", mine)
     assert shown.status == 0 and "{1: 0.5, 3: 1.0}" in shown.out and "3 of " in shown.out
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"1": 0.5, "3": 1.0},
+        {"from": 2, "to": 4, "start": 0.5, "end": 1.0, "shape": "linear"},
+        {"at": {"1": 0.5, "3": 1.0}, "shape": "exponential"},
+    ],
+)
+def test_every_kind_of_schedule_is_one_value(segue: Segue, schedule: dict[str, object]) -> None:
+    written = re.sub(r'"(\d+)"', r"\1", json.dumps(schedule))
+    found = differences(segue, "p1", "p1", "--set", f"objective.cosine={{weight: {written}}}")
+    assert found == {"objective.cosine.weight": {"b": schedule}}
 
 
 def test_set_changes_the_second(segue: Segue) -> None:

@@ -89,12 +89,12 @@ def diff(
 def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted keys of a resolved recipe; null is not used, so absent.
 
-    A schedule (by epoch, or a ramp) is one value, and so is a list; maps in a list that have names go by them.
+    A schedule is one value, and so is a list; maps in a list that have names go by them.
     """
+    from segue.recipe import is_section
 
     def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        schedule = isinstance(value, Mapping) and ("from" in value or any(not isinstance(name, str) for name in value))
-        if isinstance(value, Mapping) and value and not schedule:
+        if is_section(value) and value:
             for name, inner in value.items():
                 yield from walk(inner, f"{key}.{name}" if key else str(name))
         elif (
