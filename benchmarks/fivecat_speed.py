@@ -6,7 +6,8 @@ Peer       what the original harness did: for each window 18 forwards of a batch
 Ours       `segue.alignment.evaluate.evaluate`: the model and all ten controls, four pools, intervals, certification.
            cold: nothing is kept, the controls are fitted and measured. warm: both are kept from the run before on the
            same windows, as for the second model that one tests on a store, and only the model is measured.
-Data       random unit vectors; nothing here depends on what they say.
+Data       random unit vectors. On them no strength of the ridge is the right one, so that it may try all eight; on text
+           some four, of two seconds each. Nothing else here depends on what they say.
 
 All in one run, in turns, so that a drifting machine meets all. Prints seconds, the ratio's median and spread, and the
 share of our time outside the forwards of the judged model. Peak memory is the process's own (ru_maxrss).

@@ -123,6 +123,35 @@ def compare(
     raw_PBD        outputs before normalising; the unit predictions where a predictor tells none
     judged_reach   reach of the judged predictor: the pool `unseen` lacks what *it* was handed, for its controls too
     """
+    similarity_PKB, cos_PSB, rank_PSB, rank, candidates = _in_documents(answer_PSBD, asks, block, rows, judged_reach)
+    if corpus is not None:
+        rank["corpus"] = _corpus_ranks(answer_PSBD[:, 0], block, corpus)
+        candidates["corpus"] = torch.full_like(candidates["future"], len(corpus.rows_N))
+    coherence_B, par_PB = _context_figures(answer_PSBD[:, 0], block, rows)
+    target_BD = rows(block.target_rows())
+
+    def out(values: Tensor) -> np.ndarray:
+        return values.double().cpu().numpy()
+
+    return Measured(
+        similarity_PKW=out(similarity_PKB),
+        cos_PSW=out(cos_PSB),
+        rank_PSW=out(rank_PSB),
+        rank={pool: out(values) for pool, values in rank.items()},
+        candidates={pool: values.cpu().numpy() for pool, values in candidates.items()},
+        coherence_W=out(coherence_B),
+        par_PW=out(par_PB),
+        mse_PW=out((raw_PBD - target_BD).square().mean(2)),
+        l2_PW=out((answer_PSBD[:, 0] - target_BD).norm(dim=2)),
+        l2_raw_PW=out((raw_PBD - target_BD).norm(dim=2)),
+    )
+
+
+def _in_documents(
+    answer_PSBD: Tensor, asks: list[Ask], block: Windows, rows: Rows, judged_reach: int | None
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """What the chunks of the windows' own documents tell, as `Measured` names it: s(k) (P, K, B), cosines and ranks of
+    the asks (P, S, B), ranks of the target by pool (P, B), numbers of candidates by pool (B,)."""
     predictors, count, size, _ = answer_PSBD.shape
     offsets = offsets_of(block)
     device = answer_PSBD.device
@@ -159,27 +188,7 @@ def compare(
         similarity_PKB[:, :, at] = similarity_PSBN[:, 0, everyone_B, swept_KB]
     similarity_PKB[:, ~has_KB] = float("nan")
     rank_PSB[cos_PSB.isnan()] = float("nan")
-    if corpus is not None:
-        rank["corpus"] = _corpus_ranks(answer_PSBD[:, 0], block, corpus)
-        candidates["corpus"] = torch.full_like(candidates["future"], len(corpus.rows_N))
-    coherence_B, par_PB = _context_figures(answer_PSBD[:, 0], block, rows)
-    target_BD = rows(block.target_rows())
-
-    def out(values: Tensor) -> np.ndarray:
-        return values.double().cpu().numpy()
-
-    return Measured(
-        similarity_PKW=out(similarity_PKB),
-        cos_PSW=out(cos_PSB),
-        rank_PSW=out(rank_PSB),
-        rank={pool: out(values) for pool, values in rank.items()},
-        candidates={pool: values.cpu().numpy() for pool, values in candidates.items()},
-        coherence_W=out(coherence_B),
-        par_PW=out(par_PB),
-        mse_PW=out((raw_PBD - target_BD).square().mean(2)),
-        l2_PW=out((answer_PSBD[:, 0] - target_BD).norm(dim=2)),
-        l2_raw_PW=out((raw_PBD - target_BD).norm(dim=2)),
-    )
+    return similarity_PKB, cos_PSB, rank_PSB, rank, candidates
 
 
 def documents_of(block: Windows, rows: Rows, answers: int) -> "list[tuple[slice, int, Tensor]]":

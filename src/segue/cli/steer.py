@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -12,8 +12,11 @@ from rich.text import Text
 from segue.cli.console import progress, show
 from segue.cli.frontier import COLUMNS, Data, Ood, Samples, SplitFile, number, require_fit, with_interval
 from segue.cli.options import Device, Json, Seed, Threads, pick_device
-from segue.cli.run_data import chosen_data
+from segue.cli.run_data import Chosen, chosen_data
 from segue.errors import InputError
+
+if TYPE_CHECKING:
+    from segue.models.steered import Steered
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +42,8 @@ def steer(
     """
     from segue.alignment.held_out import held_out
     from segue.alignment.steer import bought, doubts, fit_beta
-    from segue.artifacts import read_json
     from segue.models import load_model
-    from segue.models.saved import model_folder
-    from segue.models.steered import Steered, require_room, save_steered
-    from segue.windows.split import split_json
+    from segue.models.steered import Steered, require_room
 
     where = pick_device(device, threads)
     base = load_model(run, where)
@@ -71,20 +71,30 @@ def steer(
         "splits": told,
         "data": held.data,
     }
+    _save(Steered(base, fit.beta), run, out, on, result)
+    show(_tables(result), result, json)
+
+
+def _save(model: "Steered", run: Path, out: Path, on: Chosen, result: dict[str, Any]) -> None:
+    """Write the steered model, and beside it what it was made from, on which data, and what that bought."""
+    from segue.artifacts import read_json
+    from segue.models.saved import model_folder
+    from segue.models.steered import save_steered
+    from segue.windows.split import split_json
+
     source = model_folder(run)
     save_steered(
-        Steered(base, fit.beta),
+        model,
         source,
         out,
         "segue steer",
         {STEER: result, SPLIT: split_json(on.split, on.store)},
         base={"folder": str(source), "manifest": read_json(source / "manifest.json")},
-        beta=fit.beta,
+        beta=model.beta,
         data={"store": str(on.store.path.resolve()), "hash": on.store.hash},
         split={"how": on.split.how, "hash": on.split.hash},
         **({"ood": {"store": str(on.ood.path.resolve()), "hash": on.ood.hash}} if on.ood else {}),
     )
-    show(_tables(result), result, json)
 
 
 def recipe_of(run: Path) -> dict[str, Any] | None:
