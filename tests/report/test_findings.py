@@ -113,7 +113,7 @@ def falling(train: tuple[float, ...], val: tuple[float, ...]) -> list[dict[str, 
         ((0.4, 0.5, 0.6), (0.50, 0.54, 0.52), True),
         ((0.4, 0.5, 0.6), (0.50, 0.52, 0.54), False),
         ((0.4, 0.5, 0.45), (0.50, 0.54, 0.52), False),  # both fell: no over-fit
-        ((0.4, 0.5, 0.6), (0.50, 0.5401, 0.5399), False),  # not to three decimals
+        ((0.4, 0.5, 0.6), (0.50, 0.540, 0.537), False),  # as epochs of a settled run do
     ],
 )
 def test_over_fit(make_run: MakeRun, train: tuple[float, ...], val: tuple[float, ...], told: bool) -> None:
@@ -121,6 +121,21 @@ def test_over_fit(make_run: MakeRun, train: tuple[float, ...], val: tuple[float,
     assert bool(said) is told
     if told:
         assert "after epoch 2: VAL cos fell from 0.540 to 0.520" in said[0] and "from 0.500 to 0.600" in said[0]
+
+
+def test_what_a_guard_or_other_windows_cost_is_no_over_fit(make_run: MakeRun) -> None:
+    """p3's notes said "over-fitted after epoch 5", where its guards began at 6; of p5's stages windows differ too."""
+    entries = falling((0.50, 0.51, 0.40, 0.54), (0.46, 0.463, 0.39, 0.434))
+    for entry, weight in zip(entries, (0.0, 0.0, 0.002, 0.002), strict=True):
+        entry["train"]["terms"] = {"mse": {"weight": 1.0}, "directional": {"weight": weight}}
+    run = make_run(five_cat(), entries)
+    assert of(read_run(run), "over-fit", "training") == []
+    entries[-1]["val"]["cos"] = 0.38
+    (run / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    (said,) = of(read_run(run), "over-fit", "training")
+    assert "after epoch 3: VAL cos fell from 0.390 to 0.380" in said
+    (run / "recipe.yaml").write_text(RECIPE + "curation: {forward_distinct: 0.5}\n")
+    assert of(read_run(run), "over-fit", "training") == []
 
 
 def test_notes_of_names_with_markup(make_run: MakeRun) -> None:

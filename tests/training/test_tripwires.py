@@ -376,7 +376,9 @@ def test_force_goes_on_from_the_start_or_after_the_stop(store, tmp_path, monkeyp
     assert "stopped: stage A did not pass" in " ".join(capsys.readouterr().out.split())
     assert command(monkeypatch, store, tmp_path / "stopped", "--resume") == 0
     assert "nothing to resume" in capsys.readouterr().err
+    (tmp_path / "stopped" / "notes.md").write_text("stopped by tripwire")
     assert command(monkeypatch, store, tmp_path / "stopped", "--resume", "--force") == 0
+    assert not (tmp_path / "stopped" / "notes.md").exists()
     assert "goes on by --force" in capsys.readouterr().err
     assert command(monkeypatch, store, tmp_path / "forced", "--force") == 0
     plain = run_here(small_recipe("epochs=4"), store, tmp_path / "plain")
@@ -386,6 +388,13 @@ def test_force_goes_on_from_the_start_or_after_the_stop(store, tmp_path, monkeyp
         assert read_manifest(run, "run")["stopped"] is None
         assert [one["name"] for one in read_manifest(run, "run")["tripped"]] == ["wire"]
     assert "does not stop (stage A did not pass): --force" in history(tmp_path / "forced")[1]["events"][0]
+
+
+def test_resumed_with_other_tripwires_is_refused_by_their_names(store, tmp_path):
+    one, other = wire(NEVER, "stop: failed", "a"), wire(NEVER, "stop: failed", "b")
+    run = run_here(small_recipe("epochs=1", wired(one)), store, tmp_path / "run", finish=False)
+    with pytest.raises(InputError, match=r"began with tripwires\.b = None, found \{'name': 'b', "):
+        run_here(small_recipe("epochs=1", wired(one, other)), store, run, resume=True)
 
 
 def test_a_stop_outweighs_a_rollback(store, tmp_path):

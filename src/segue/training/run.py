@@ -38,12 +38,20 @@ RECIPE, SPLIT = "recipe.yaml", "split.json"
 
 
 def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted keys at which two nested maps differ, with both values."""
+    """Dotted keys at which two nested maps differ, with both values; of lists of named things by their names."""
+    ours, theirs = _by_name(ours), _by_name(theirs)
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in [*ours, *(other for other in theirs if other not in ours)]:
             yield from _differences(ours.get(name), theirs.get(name), f"{key}.{name}" if key else str(name))
     elif ours != theirs:
         yield key, ours, theirs
+
+
+def _by_name(value: Any) -> Any:
+    """A list of named things (tripwires) as a map; else what it is."""
+    if isinstance(value, list) and all(isinstance(one, dict) and "name" in one for one in value):
+        return {one["name"]: one for one in value}
+    return value
 
 
 def _begun_recipe(folder: Path) -> dict[str, Any]:
@@ -116,12 +124,12 @@ def open_run(folder: str | Path, recipe: "Recipe", store: Store, split: Split, *
 def reopen_run(folder: str | Path) -> bool:
     """Make a finished run that a tripwire stopped an unfinished one, to go on by force; whether it was one.
 
-    What was made of its end goes: the manifest, the test, the report.
+    What was made of its end goes: the manifest, the test, the report, notes.
     """
     folder = Path(folder)
     if not is_finished(folder) or not (read_run(folder).get("stopped") or {}).get("tripwire"):
         return False
-    for name in (MANIFEST, "5cat.json", "frontier.json", "report.html"):
+    for name in (MANIFEST, "5cat.json", "frontier.json", "report.html", "notes.md", "model-card.md"):
         (folder / name).unlink(missing_ok=True)
     return True
 
