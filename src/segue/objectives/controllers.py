@@ -28,8 +28,8 @@ class Rho(_Fields):
     """Choose the weight so that weight · term / mse comes to `rho`, slowly and within bounds.
 
     rho           the target by epoch; where it is 0 the term is off
-    least, most   the weight never leaves them
-    cap           weight · term / mse never exceeds it, at any step; null: no cap
+    least, most   the weight moves between them
+    cap           weight · term / mse never exceeds it, at any step, be that step's weight below `least`; null: no cap
     source        SPEC §8. A raw ratio ρ · mse / term explodes exactly when the term is satisfied (term → 0): so the
                   weight moves at most 1 % a step towards what running means ask for, and the cap acts at once
     """
