@@ -90,6 +90,7 @@ def test_sets_are_read_as_yaml():
         ("objective.mse.weight=-1", "-1"),
         ("objective.mse=null", "objective"),
         ("objective=3", "map of terms"),
+        ("objective={}", "changes nothing"),
         ("model=transfomer", '"transformer"'),
         ("model.layer=3", '"layers"'),
         ("model={layers:3}", "'model.layers:3'"),  # YAML without the space: a key of its own, null

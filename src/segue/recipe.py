@@ -304,7 +304,8 @@ def _set(fields: dict[str, Any], path: str, value: Any) -> None:
     for depth, step in enumerate(steps):
         if not isinstance(inside, Mapping) or step not in inside:
             known = [".".join([*steps[:depth], str(key)]) for key in (inside if isinstance(inside, Mapping) else ())]
-            raise InputError(f"cannot change {path!r}. {nearest(path, known or CHANGEABLE)}")
+            remedy = "Name another field, or drop the recipe's tripwires by `--set tripwires=[]`."
+            raise InputError(f"cannot change {path!r}. {nearest(path, known or CHANGEABLE)} {remedy}")
         inside = inside[step]
     if steps[0] == "objective" and len(steps) < 3:
         fields_of = [f"{path}.{key}" for key in inside]
@@ -414,6 +415,8 @@ def _with_override(fields: dict[str, Any], text: str) -> dict[str, Any]:
         value: Any = yaml.safe_load(value_text)
     except yaml.YAMLError:
         raise InputError(f"--set: the value of {text!r} is not valid YAML. Quote it.") from None
+    if value == {}:
+        raise InputError(f"--set: {text!r} changes nothing. Say which fields, or null to drop {key.strip()}.")
     for step in reversed(steps):
         value = {step: value}
     return _merged(fields, value)

@@ -25,7 +25,8 @@ class Rollout(Term):
     gradient  through every step, the predictions that were fed back included
     caution   the first step is MSE on the unit prediction, (2 − 2 cos) / D; where two predictions in a row are nearer
               than .95 a later one pulls 10 D / 2 as hard, 3,840 times at D = 768. It costs H − 1 forwards and
-              backwards more, and never sees what comes after the target
+              backwards more, and never sees what comes after the target. A model of whole documents makes the first
+              step from all of one, the later from C chunks
     source    SPEC §8
     """
 
