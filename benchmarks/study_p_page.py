@@ -167,6 +167,10 @@ class Study:
         return beta, {key: self.over(base.horizon, figures[key] - other[key]) for key in ("cos", "margin_last", "mrr")}
 
 
+ORDER = (
+    *("p1", "p1-long", "v3", "p2", "p3", "p4", "p5", "p6", "p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3"),
+    *("p6b-v2.3-free", "p7"),
+)
 EPOCHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 34)
 
 
@@ -182,7 +186,7 @@ def recipes_table(study: Study, names: list[str]) -> str:
         rows.append(
             [
                 f"`{name}`",
-                run.reported.replace("|", "\\|") or "–",
+                run.reported.replace("|", "\\|") if name == run.manifest["recipe"]["name"] and run.reported else "–",
                 f"{path} (epochs {', '.join(map(str, epochs))})",
                 *figures,
                 f"{run.manifest['best']['epoch']}: {told(run.metric('cos'))}, {told(run.metric('margin_last'), True)}",
@@ -319,7 +323,7 @@ def curves_svg(study: Study, names: list[str]) -> str:
             (float(at), str(e["epoch"]) if at % every == 0 or at == 1 else "") for at, e in enumerate(history, start=1)
         ]
         chart = svg.line_chart(
-            series, x_ticks=x_ticks, x_label="", y_label="", y_range=(-0.6, 0.6), description=name, size=(wide, high)
+            series, x_ticks=x_ticks, x_label="", y_label="", y_range=(-0.5, 0.5), description=name, size=(wide, high)
         )
         left, top = gap + (i % across) * (wide + gap), 44 + (i // across) * (high + 34)
         parts.append(svg.tag("text", name, x=left + 40, y=top - 6, class_="strong"))
@@ -357,7 +361,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(options.out)
-    ran = [name for name in RECIPES if name in study.runs]
+    ran = [name for name in sorted(RECIPES, key=ORDER.index) if name in study.runs]
     further = [name for name in study.runs if name not in RECIPES]
     pairs = [
         ("p1", "best_weights"), ("p1-long", "best_weights"), ("p1-long", "ridge"), ("p1-long", "p1-long@3"),
