@@ -30,7 +30,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed-demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "== installing segue, torch and the offline encoder into $(VENV): some 2 GB, a few minutes"
-	$(BIN)/python -m pip install --quiet --editable '.[offline,track]'
+	$(BIN)/python -m pip install --quiet --editable '.[offline,track,serve]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -8,7 +8,7 @@ import pytest
 import segue
 
 ROOT = Path(segue.__file__).parent
-STAGES = ["text", "vectors", "windows", "models", "alignment", "objectives", "training", "report"]
+STAGES = ["text", "vectors", "windows", "models", "alignment", "objectives", "training", "report", "serving"]
 GROUND = {"artifacts", "errors", "geometry", "progress", "statistics", "InputError"}
 
 
