@@ -101,6 +101,7 @@ def test_sets_are_read_as_yaml():
         ("plateau.facter=2", '"factor"'),
         ("plateau=3", "plateau"),
         ("expectations=[{epoch: 3, metrc: cos}]", '"metric"'),
+        ("expectations=[{epoch: 3, metric: rho.directionel}]", "'rho.directionel'"),
         ("facets=[meen]", "'meen'"),
         ("epochs=0", "found 0"),
         ("lr=fast", "'fast'"),

@@ -34,6 +34,7 @@ Facet = Literal["mean", "rank"]
 Section = TypeVar("Section", bound=BaseModel)
 # What training reads anew at each epoch, so what a tripwire can set.
 CHANGEABLE = ("objective", "context_drop", "curation", "lr", "weight_decay", "gradient_clip", "batch", "precision")
+RHO = "rho."  # what an expectation of a term's share of MSE begins with
 # Steps of an error's location that stand for no key: the shapes of a schedule, the kinds of a weight.
 SCHEDULE_TAGS = ("number", "map", "ramp", "knots", "[key]", "by epoch", "controlled")
 
@@ -46,6 +47,10 @@ def _known_metric(name: str) -> str:
     if name not in METRICS:
         raise ValueError(f"unknown metric. {nearest(name, METRICS)}")
     return name
+
+
+def _expected_metric(name: str) -> str:
+    return name if name.startswith(RHO) and name.removeprefix(RHO) in TERMS else _known_metric(name)
 
 
 class ModelChoice(_Section):
@@ -82,14 +87,17 @@ class EarlyStop(_Section):
 
 
 class Expectation(_Section):
-    """What the authors of a recipe expected of a VAL metric at an epoch: told in the report, never acted on."""
+    """What the authors of a recipe expected at an epoch: told in the report, never acted on.
+
+    metric   of VAL, or `rho.TERM`: weight · term / mse over the epoch's training
+    """
 
     epoch: int = Field(ge=1)
     metric: str
     low: float | None = None
     high: float | None = None
 
-    _metric = field_validator("metric")(_known_metric)
+    _metric = field_validator("metric")(_expected_metric)
 
 
 class Recipe(_Section):

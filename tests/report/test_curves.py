@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from tiny_run import MARKUP, MakeRun, five_cat, history
 
 from segue.report import write_report
@@ -44,6 +45,24 @@ def test_the_last_attempt_counts_for_what_was_expected(make_run: MakeRun) -> Non
         (3, "0.700", "met"),
         (2, "0.600", "met"),
         (8, "–", "not reached"),
+    ]
+
+
+def test_an_expected_share_of_mse_is_read_from_the_training(make_run: MakeRun) -> None:
+    """p6b-v2.2 wants ρ within .05 of its target: not a metric of VAL, the controller's own figure."""
+    entries = history()
+    for entry, rho in zip(entries, (0.12, 0.31, 0.36), strict=False):
+        entry["train"]["terms"]["directional"] = {"value": 0.1, "weight": 0.01, "rho": rho}
+    wanted = [{"epoch": 1, "metric": "rho.directional", "low": 0.2, "high": 0.3}]
+    wanted += [{"epoch": 3, "metric": "rho.directional", "low": 0.3, "high": 0.4}]
+    wanted += [{"epoch": 1, "metric": "rho.future", "low": 0.1}]
+    folder = make_run(five_cat(), entries)
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "expectations": wanted}))
+    assert [(one.found, one.outcome) for one in expectations(read_run(folder))] == [
+        ("0.120", "not met"),
+        ("0.360", "met"),
+        ("–", "not computed"),
     ]
 
 

@@ -136,7 +136,7 @@ def _of_terms(run: Run) -> list[Panel]:
 
 
 class Expected(NamedTuple):
-    """What a recipe's authors expected of a VAL metric at an epoch, and what it was. Told, never acted on."""
+    """What a recipe's authors expected at an epoch, of VAL or of a term's ρ, and what it was. Told, never acted on."""
 
     epoch: int
     metric: str
@@ -151,7 +151,8 @@ def expectations(run: Run) -> list[Expected]:
     for one in run.resolved.get("expectations") or []:
         epoch, metric = int(one["epoch"]), str(one["metric"])
         low, high = one.get("low"), one.get("high")
-        value = result(epochs.get(epoch), f"val.{metric}").value
+        path = f"train.terms.{metric.removeprefix('rho.')}.rho" if metric.startswith("rho.") else f"val.{metric}"
+        value = result(epochs.get(epoch), path).value
         wanted = [f"≥ {number(low)}"] if low is not None else []
         wanted += [f"≤ {number(high)}"] if high is not None else []
         if value is None:
