@@ -1,6 +1,7 @@
 """A comparison as tables, and those as Markdown or as a page."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from segue.report import markdown, svg
 from segue.report.compare import ABOVE, BELOW, PROFILES, Column, Comparison, Figure, Group, Row
@@ -147,6 +148,11 @@ def _drawn(row: Row, column: Column) -> svg.Row:
 
 def to_page(comparison: Comparison) -> str:
     """One page that opens offline; a heading sorts its column."""
+    return environment().get_template("compare.html.j2").render(contents(comparison))
+
+
+def contents(comparison: Comparison) -> dict[str, Any]:
+    """What the template shows."""
     said, tone = headline(comparison)
     sections = [
         {
@@ -160,7 +166,7 @@ def to_page(comparison: Comparison) -> str:
         for group in comparison.groups
     ]
     words = ("cos", "margin", "margin_last", "R@k, MRR", "direction", "interval", "best attainable control")
-    contents = {
+    return {
         "headline": said,
         "tone": tone,
         "marks": MARKS,
@@ -168,4 +174,3 @@ def to_page(comparison: Comparison) -> str:
         "sections": sections,
         "glossary": {word: GLOSSARY[word] for word in words},
     }
-    return environment().get_template("compare.html.j2").render(contents)

@@ -275,9 +275,7 @@ def _leader(box: Box, across: float, up: float) -> Markup:
         return Markup("")
     if abs(to[1] - up) < LINE and to[0] == across:
         return Markup("")
-    return svg.tag(
-        "line", x1=across, y1=up, x2=to[0], y2=to[1], class_="whisker", style="stroke-width: .7; opacity: .6"
-    )
+    return svg.tag("line", x1=across, y1=up, x2=to[0], y2=to[1], class_="leader")
 
 
 def _seats(across: float, up: float, width: float) -> list[Box]:

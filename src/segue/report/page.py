@@ -39,7 +39,8 @@ def _frontier(run: Run) -> dict[str, Any] | None:
     return read_json(path) if path.is_file() else None
 
 
-def _contents(run: Run) -> dict[str, Any]:
+def contents(run: Run) -> dict[str, Any]:
+    """What the page of a tested run shows."""
     return {
         "run": run,
         "name": run.folder.resolve().name,
@@ -86,7 +87,7 @@ def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:
     Raises InputError when the run is missing, unfinished or has no `5cat.json`, or the page cannot be written.
     """
     run = read_run(run_folder)
-    page = environment().get_template("report.html.j2").render(_contents(run))
+    page = environment().get_template("report.html.j2").render(contents(run))
     path = Path(out) if out is not None else run.folder / REPORT
     make_folder(path.parent)
     write_text(path, page)
