@@ -18,6 +18,7 @@ from segue.cli import (
     import_,
     notes,
     recipe,
+    registry,
     report,
     split,
     steer,
@@ -57,6 +58,7 @@ app.command("report")(report.report)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("notes")(notes.notes)
+app.add_typer(registry.app, name="registry")
 
 
 def main() -> None:
