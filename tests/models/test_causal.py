@@ -14,7 +14,15 @@ from segue.vectors import Space
 from segue.windows import windows_of
 from segue.windows.rows import Rows
 
-VARIANTS = [{}, {"residual": 0.5}, {"positional": 0.3}, {"residual": 0.5, "positional": 0.3}]
+SKIP = (1.0, 0.2, 0.0, -0.1)
+VARIANTS = [
+    {},
+    {"residual": 0.5},
+    {"positional": 0.3},
+    {"residual": 0.5, "positional": 0.3},
+    {"skip": SKIP},
+    {"skip": SKIP, "residual": 0.5, "positional": 0.3},
+]
 
 
 def made(**shared) -> Causal:
@@ -60,6 +68,15 @@ def test_against_its_formula_in_float64():
     model, document_BND = made(), unit(2, 7, 10)
     for document_ND, raw_ND in zip(document_BND, model.positions(document_BND).detach().numpy(), strict=True):
         np.testing.assert_allclose(raw_ND, by_hand(model, document_ND), atol=2e-6)
+
+
+def test_with_a_skip_against_its_formula_in_float64():
+    """u_n = Σ_k w_k·x_{n−k}, chunks before the document 0, plus α times what is read, at every position."""
+    model, document_BND = made(skip=SKIP, residual=0.5), unit(2, 7, 10)
+    for document_ND, raw_ND in zip(document_BND, model.positions(document_BND).detach().numpy(), strict=True):
+        x_ND = document_ND.double().numpy()
+        u_ND = np.array([sum(w * x_ND[n - k] for k, w in enumerate(SKIP) if n >= k) for n in range(7)])
+        np.testing.assert_allclose(raw_ND, u_ND + 0.5 * by_hand(model, document_ND), atol=2e-6)
 
 
 @pytest.mark.parametrize("shared", VARIANTS)
@@ -164,11 +181,11 @@ def test_a_training_batch_holds_the_predictions_for_its_windows(gathered, shared
     seen = []
     for batch in batches_for(model, windows, rows, 8, seed=0, epoch=1):
         raw_BD, delta_BD, last_BD = model.raw_of(batch)
-        assert (delta_BD is None) is ("residual" not in shared)
+        assert (delta_BD is None) is (not {"residual", "skip"} & shared.keys())
         for b, (last, earlier) in enumerate(zip(batch.windows.last_W, batch.windows.earlier_W, strict=True)):
             so_far_1ND = rows(np.arange(last - earlier, last + 1))[None]
             torch.testing.assert_close(raw_BD[b], model(so_far_1ND)[0], atol=1e-6, rtol=1e-5)
-            if last_BD is not None:
+            if "residual" in shared and "skip" not in shared:
                 assert torch.equal(last_BD[b], rows(last[None])[0])
         seen += batch.windows.last_W.tolist()
     assert sorted(seen) == windows.last_W.tolist()

@@ -1,23 +1,32 @@
-"""The options that every family has: the positional channel, and the residual model."""
+"""The options that every family has: the positional channel, the residual model, and the skip."""
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from test_families import SMALL, unit
 from test_saved import edit
 
+from segue.errors import InputError
 from segue.models import MODELS, LatentModel, build_model, load_model, save_model
+from segue.models.controls import SlotWeights
 from segue.models.network import Options
 from segue.models.steered import Steered
 from segue.recipe import resolve
 from segue.vectors import Space
 
 SPACE = Space("test", 10)
+SKIP = (1.0, 0.2, 0.0, -0.1)
 
 
 def made(family: str, **shared) -> LatentModel:
     torch.manual_seed(0)
     return build_model(family, SPACE, SMALL[family].model_copy(update=shared)).eval()
+
+
+def test_a_skip_of_no_chunk_is_refused():
+    with pytest.raises(InputError, match="skip"):
+        resolve("p1", ["model.skip=[]"])
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -44,6 +53,41 @@ def test_a_residual_model_moves_from_the_last_chunk(family):
     assert torch.equal(residual(context_BCD), raw_BD)
     assert made(family, residual=0.3).alpha.item() == pytest.approx(0.3)
     assert plain.parts(context_BCD)[1:] == (None, None)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_skip_is_a_weighted_sum_of_the_last_chunks_beside_what_is_read(family):
+    """Also where the context is shorter than the weights: what is not there counts as 0."""
+    plain, skipping = made(family), made(family, skip=SKIP)
+    assert {*skipping.state_dict()} - {*plain.state_dict()} == {"skip.weight_K"}
+    skipping.load_state_dict({**plain.state_dict(), "skip.weight_K": torch.tensor(SKIP)})
+    weight_K = np.array(SKIP)
+    for length in (5, 3, 1):
+        context_BCD = unit(3, length, 10)
+        u_BD = np.einsum("k,bkd->bd", weight_K[:length], context_BCD.double().numpy()[:, ::-1][:, : len(SKIP)])
+        raw_BD, delta_BD, carried_BD = skipping.parts(context_BCD)
+        np.testing.assert_allclose(carried_BD.detach().numpy(), u_BD, atol=1e-6)
+        np.testing.assert_allclose(raw_BD.detach().numpy(), u_BD + plain(context_BCD).detach().numpy(), atol=1e-6)
+        torch.testing.assert_close(delta_BD, plain(context_BCD))
+
+
+def test_a_skip_whose_network_says_nothing_is_the_control_of_these_weights():
+    model, context_BCD = made("amn", skip=SKIP, residual=0.5), unit(20, 5, 10)
+    with torch.no_grad():
+        model.alpha.zero_()
+    control = SlotWeights("by hand", np.array([0, *SKIP[::-1]]), 10, 1)
+    torch.testing.assert_close(model.predict(context_BCD), control.predict(context_BCD))
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_skip_is_learned(family):
+    """dL/dw_k = Σ x_{t−k} · dL/dy."""
+    model, context_BCD, target_BD = made(family, skip=SKIP), unit(3, 5, 10), unit(3, 10, seed=2)
+    raw_BD = model(context_BCD)
+    (raw_BD - target_BD).square().mean().backward()
+    pull_BD = 2 * (raw_BD - target_BD).detach() / raw_BD.numel()
+    by_hand_K = torch.einsum("bkd,bd->k", context_BCD.flip(1)[:, : len(SKIP)], pull_BD)
+    torch.testing.assert_close(model.skip.weight_K.grad, by_hand_K, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -83,13 +127,15 @@ def test_every_family_reads_the_channel(family):
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_both_are_saved(tmp_path, family):
-    model = made(family, positional=0.05, residual=0.5)
+def test_all_are_saved(tmp_path, family):
+    model = made(family, positional=0.05, residual=0.5, skip=SKIP)
     with torch.no_grad():
         model.alpha.fill_(0.25)
+        model.skip.weight_K[1] = 0.6
     loaded = load_model(save_model(model, tmp_path / "model"))
     assert torch.equal(model.predict(unit(3, 5, 10)), loaded.predict(unit(3, 5, 10)))
     assert (loaded.options.positional, loaded.options.residual, loaded.alpha.item()) == (0.05, 0.5, 0.25)
+    assert (loaded.options.skip, loaded.skip.weight_K[1].item()) == (SKIP, pytest.approx(0.6))
 
 
 def test_models_saved_before_there_were_shared_options_still_load(tmp_path):
@@ -112,8 +158,8 @@ def test_a_steered_residual_model_keeps_its_delta():
 def test_a_change_of_family_keeps_them(tmp_path):
     """`--set model=…` on p2 or v3 is that recipe with another network, not another recipe."""
     mine = tmp_path / "mine.yaml"
-    mine.write_text("extends: p1\nmodel: {residual: 0.5, positional: 0.03, layers: 2}\n")
+    mine.write_text("extends: p1\nmodel: {residual: 0.5, positional: 0.03, skip: [1, 0.2], layers: 2}\n")
     options = resolve(mine, ["model=amn"]).model.options
-    assert (options.residual, options.positional) == (0.5, 0.03)
+    assert (options.residual, options.positional, options.skip) == (0.5, 0.03, (1, 0.2))
     options = resolve(mine, ["model={family: amn, positional: null}"]).model.options
     assert (options.residual, options.positional) == (0.5, None)

@@ -188,14 +188,14 @@ class Causal(LatentModel):
     def positions(self, document_BND: Tensor) -> Tensor:
         """Raw output after every chunk, from all chunks up to it: (B, N, D) → (B, N, D). Padding goes at the end."""
         read_BND = self.written(self.hidden(self.with_channel(document_BND)))
-        return self.made_of(read_BND, document_BND).raw_BD
+        return self.made_of(read_BND, self.carried(document_BND)).raw_BD
 
     def raw_of(self, batch: Batch) -> Parts:
         if batch.documents is None:
             return super().raw_of(batch)
         vectors_GND, document_B, place_B = batch.documents
         hidden_BW = self.hidden(self.with_channel(vectors_GND))[document_B, place_B]
-        return self.made_of(self.written(hidden_BW), vectors_GND[document_B, place_B])
+        return self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
 
     def generate(self, context_BCD: Tensor, steps: int) -> Tensor:
         """Unit predictions, each read after those before it: (B, C, D) → (B, steps, D)
@@ -207,6 +207,6 @@ class Causal(LatentModel):
             for _ in range(steps):
                 unread_BNI = self.with_channel(context_BCD)[:, cache.length() :]
                 read_BD = self.written(self.hidden(unread_BNI, cache)[:, -1])
-                raw_BD = self.made_of(read_BD, context_BCD[:, -1]).raw_BD.float()
+                raw_BD = self.made_of(read_BD, self.carried_last(context_BCD)).raw_BD.float()
                 context_BCD = torch.cat([context_BCD, normalise(raw_BD)[:, None]], 1)
         return context_BCD[:, read:]

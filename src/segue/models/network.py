@@ -14,6 +14,7 @@ from torch import Tensor, nn, no_grad
 from segue.errors import InputError
 from segue.geometry import normalise
 from segue.models.precision import autocast
+from segue.models.skip import Skip
 from segue.vectors import Space
 from segue.windows import Windows
 from segue.windows.batches import Batch, batches, document_batches
@@ -23,15 +24,18 @@ from segue.windows.rows import Rows
 class Options(BaseModel):
     """What can be chosen about a family: each field has the default that SPEC §7 counts parameters with.
 
-    These two are every family's, and a change of family in a recipe keeps them:
+    These three are every family's, and a change of family in a recipe keeps them:
     positional  one more channel beside each chunk, 0 … 1 over the slots times this scale; None: none
     residual    y = u + α·delta, u the last chunk, α learned from this value; None: the output is read as it is
+    skip        u = Σ_k w_k·x_{t−k} in its place, w learned from these values, the last chunk's first; without
+                `residual` α is 1 and stays
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     positional: float | None = Field(default=None, gt=0)
     residual: float | None = Field(default=None, gt=0)
+    skip: tuple[float, ...] | None = Field(default=None, min_length=1)
 
 
 class Parts(NamedTuple):
@@ -39,7 +43,7 @@ class Parts(NamedTuple):
 
     raw_BD    the raw output r; of a residual model y = u + α·delta
     delta_BD  what a residual model read; None for others
-    last_BD   u, the last chunk as the model was handed it; None for models that are not residual
+    last_BD   u, the last chunk as the model was handed it, or what `skip` made of the last ones; None for others
     """
 
     raw_BD: Tensor
@@ -81,6 +85,7 @@ class LatentModel(nn.Module):
         self.inputs = self.dim + (self.options.positional is not None)
         residual = self.options.residual
         self.alpha = None if residual is None else nn.Parameter(torch.tensor(residual))
+        self.skip = None if self.options.skip is None else Skip(self.options.skip)
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
 
@@ -105,15 +110,25 @@ class LatentModel(nn.Module):
         channel_C = (self.slots(context_BCD.shape[1]) * scale).to(context_BCD)
         return torch.cat([context_BCD, channel_C[:, None].expand(len(context_BCD), -1, 1)], -1)
 
-    def made_of(self, read_BD: Tensor, last_BD: Tensor) -> Parts:
-        """The parts of what was read after a last chunk u: read itself, or u + α·read. (B, D), (B, D) → (B, D)"""
-        if self.alpha is None:
+    def carried(self, document_BND: Tensor) -> Tensor:
+        """u at every place: its chunk, or what the skip makes of it and those before: (B, N, D) → (B, N, D)"""
+        carried_BND: Tensor = document_BND if self.skip is None else self.skip(document_BND)
+        return carried_BND
+
+    def carried_last(self, context_BCD: Tensor) -> Tensor:
+        """u at the last place: (B, C, D) → (B, D)"""
+        return context_BCD[:, -1] if self.skip is None else self.skip.at_end(context_BCD)
+
+    def made_of(self, read_BD: Tensor, carried_BD: Tensor) -> Parts:
+        """The parts of what was read beside u: read itself, or u + α·read. (B, D), (B, D) → (B, D)"""
+        if self.alpha is None and self.skip is None:
             return Parts(read_BD)
-        return Parts(last_BD + self.alpha * read_BD, read_BD, last_BD)
+        moved_BD = read_BD if self.alpha is None else self.alpha * read_BD
+        return Parts(carried_BD + moved_BD, read_BD, carried_BD)
 
     def parts(self, context_BCD: Tensor) -> Parts:
         """One forward, with what a residual model's output is made of: (B, C, D) → (B, D) each."""
-        return self.made_of(self.read(self.with_channel(context_BCD)), context_BCD[:, -1])
+        return self.made_of(self.read(self.with_channel(context_BCD)), self.carried_last(context_BCD))
 
     def raw_of(self, batch: Batch) -> Parts:
         """`parts` for the windows of a training batch: (B, D) each."""

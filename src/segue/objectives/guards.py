@@ -62,14 +62,14 @@ class ResidualSize(Term):
     """Keep what a residual model adds to the last chunk small.
 
     value     mean over the batch of ‖delta‖², the square summed over D          scalar ≥ 0
-    inputs    delta_BD, so a model with `model.residual`
+    inputs    delta_BD, so a model with `model.residual` or `model.skip`
     gradient  2 delta / B on delta. Were it a mean over D as well, P2's weight of 1e-4 would be a no-op
     caution   a small delta is a copy: the term pulls the prediction to x_t
     source    SPEC §8
     """
 
     def fault(self, options: Options) -> str:
-        if options.residual is not None:
+        if options.residual is not None or options.skip is not None:
             return ""
         return "the model has no residual: set model.residual, as 0.5, or the term to null"
 
