@@ -5,10 +5,12 @@ Legend: W windows, D width.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from segue.alignment.forwards import handed
@@ -112,6 +114,15 @@ def bought(
         }
         told[name] = {"before": point_json(before), "after": point_json(after), "change": change}
     return told
+
+
+def recipe_of(run: Path) -> dict[str, Any] | None:
+    """The resolved recipe that lies in a run, as a map; None for a model folder without one."""
+    for folder in (run, run.parent.parent):  # RUN, or RUN/epochs/003
+        if (folder / "recipe.yaml").is_file():
+            found = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+    return None
 
 
 def doubts(recipe: Mapping[str, Any] | None) -> list[str]:

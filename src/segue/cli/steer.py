@@ -41,7 +41,7 @@ def steer(
     RUN2 loads like any model: `segue 5cat RUN2`.
     """
     from segue.alignment.held_out import held_out
-    from segue.alignment.steer import bought, doubts, fit_beta
+    from segue.alignment.steer import bought, doubts, fit_beta, recipe_of
     from segue.models import load_model
     from segue.models.steered import Steered, require_room
 
@@ -95,17 +95,6 @@ def _save(model: "Steered", run: Path, out: Path, on: Chosen, result: dict[str, 
         split={"how": on.split.how, "hash": on.split.hash},
         **({"ood": {"store": str(on.ood.path.resolve()), "hash": on.ood.hash}} if on.ood else {}),
     )
-
-
-def recipe_of(run: Path) -> dict[str, Any] | None:
-    """The resolved recipe that lies in a run, as a map; None for a model folder without one."""
-    import yaml
-
-    for folder in (run, run.parent.parent):  # RUN, or RUN/epochs/003
-        if (folder / "recipe.yaml").is_file():
-            found = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else None
-    return None
 
 
 def _tables(result: dict[str, Any]) -> RenderableType:

@@ -181,6 +181,11 @@ def _kept(document: Document, index: int, chunker: Chunker, counts: Counts) -> I
         yield Chunk(index, position, piece.text, piece.section)
 
 
+def cut(document: Document, chunking: Chunking) -> tuple[Chunk, ...]:
+    """One document's chunks, the near-empty ones dropped."""
+    return tuple(_kept(document, 0, CHUNKERS[chunking.name](chunking), Counts()))
+
+
 def read_chunks(source: Source, chunking: Chunking, counts: Counts, limit: int | None = None) -> Iterator[Chunked]:
     """The first `limit` documents of a source, cut; `counts` grows along the way.
 
