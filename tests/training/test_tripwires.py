@@ -13,6 +13,7 @@ import torch
 import yaml
 from runs import SMALL, history, run_here, segue, small_recipe, weights, world
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from known_stores import build_store
 from segue.alignment import Part
@@ -289,6 +290,8 @@ def test_the_history_keeps_what_was_rolled_back_and_names_each_line(store, tmp_p
     assert seen[2, 2] != weights(run, 2)
     assert seen[1, 1] == weights(run, 1)
     assert "rolls back to epoch 1" in history(run)[2]["events"][0]
+    events = EventAccumulator(str(run / "events")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("epoch")] == [*enumerate((1, 2, 3, 2, 3, 4), start=1)]
     # As long as it is armed the epoch keeps its moments; afterwards only the newest two do.
     assert [path.parent.name for path in sorted(run.glob("epochs/*/optimiser.safetensors"))] == ["003", "004"]
 

@@ -82,7 +82,7 @@ class RunLog:
     def __init__(self, run: Path, state: State, listen: Callable[[Entry], None] = lambda entry: None):
         self._path, self._steps_path, self._state, self._listen = run / HISTORY, run / STEPS, state, listen
         self._keep(state.history)
-        self._events = _event_writer(run / EVENTS, state.epoch + 1)
+        self._events = _event_writer(run / EVENTS, state.history + 1)
         self._begin()
 
     def __enter__(self) -> "RunLog":
@@ -203,20 +203,22 @@ class RunLog:
             "train/gap": entry["train"]["gap"],
             **terms,
             **{f"val/{name}": value for name, value in entry["val"].items()},
+            "epoch": entry["epoch"],
             "lr": entry["lr"],
             "windows_per_second": entry["windows_per_second"],
         }
+        # At its line of the history, the epoch until one runs again: two values at one step would be drawn as a knot.
         for name, value in scalars.items():
             if value is not None:
-                self._events.add_scalar(name, value, entry["epoch"])
+                self._events.add_scalar(name, value, self._state.history)
         self._events.flush()
 
 
-def _event_writer(folder: Path, first_epoch: int) -> Any | None:
-    """A TensorBoard writer, or None where it is not installed. Events of epochs that run again are purged."""
+def _event_writer(folder: Path, first_line: int) -> Any | None:
+    """A TensorBoard writer, or None where it is not installed. Events of lines that are written again are purged."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
     with explained(folder):
-        return SummaryWriter(str(folder), purge_step=first_epoch if first_epoch > 1 else None)
+        return SummaryWriter(str(folder), purge_step=first_line if first_line > 1 else None)
