@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from segue.report import svg
 from segue.report.figures import Panel
-from segue.report.names import COS, LIFTS, MARGIN_LAST, MRR, Metric
+from segue.report.names import COS, DIRECTION, LIFTS, MARGIN_LAST, MRR, Metric
 from segue.report.numerals import number, told
 from segue.report.run import Run, lookup, result
 
@@ -12,6 +12,7 @@ CURVES = (
     ("VAL cos", "val.cos", "plain"),
     ("VAL margin_last", "val.margin_last", "signed"),
     ("VAL MRR, pool future", "val.mrr_future", "plain"),
+    ("VAL direction", "val.direction", "plain"),
     ("learning rate", "lr", "small"),
 )
 GLYPHS = "●■▲◆✕"  # of svg.SHAPES, in text
@@ -56,17 +57,27 @@ def _last(run: Run, path: str, kind: str) -> str:
     return "" if one.value is None else f"last {number(one.value, kind)}"
 
 
-def _panel(run: Run, heading: str, series: list[svg.Series], note: str, marks: list[svg.Mark] | None = None) -> Panel:
+class Drawing(NamedTuple):
+    """A figure before it is drawn: lines by the order in which the epochs ran, and the lines across to beat."""
+
+    heading: str
+    note: str
+    kind: str
+    series: list[svg.Series]
+    bars: list[svg.Mark]
+
+
+def _panel(run: Run, drawing: Drawing) -> Panel:
     chart = svg.line_chart(
-        series,
+        drawing.series,
         x_ticks=_epochs(run),
         x_label="epoch",
         y_label="",
-        description=f"{heading} by epoch.",
-        marks=[*(marks or []), *(svg.Mark(one.letter, x=float(one.at)) for one in events(run))],
+        description=f"{drawing.heading} by epoch.",
+        marks=[*drawing.bars, *(svg.Mark(one.letter, x=float(one.at)) for one in events(run))],
         size=svg.SMALL,
     )
-    return Panel(heading, note, chart)
+    return Panel(drawing.heading, drawing.note, chart)
 
 
 def _has(run: Run, path: str) -> bool:
@@ -88,29 +99,35 @@ def term_names(run: Run) -> list[str]:
 
 
 def training_curves(run: Run) -> list[Panel]:
-    """Loss, cos, margin_last, future MRR and learning rate by epoch; gradient ratios where there are several terms."""
+    """Loss, VAL figures and learning rate by epoch; gradient ratios where there are several terms."""
+    return [_panel(run, drawing) for drawing in drawings(run)]
+
+
+def drawings(run: Run) -> list[Drawing]:
+    """What `training_curves` draws."""
     if not run.history:
         return []
     bars = {
         "VAL cos": _bar(run, "cos", COS),
         "VAL margin_last": _bar(run, "cos", MARGIN_LAST),
         "VAL MRR, pool future": _bar(run, "mrr_future", MRR),
+        "VAL direction": _bar(run, "direction", DIRECTION),
     }
-    panels = []
+    found = []
     if _has(run, "train.loss"):
         series = [_series(run, "train.loss", "train loss", ("model", "circle"), "small")]
         if _has(run, "val.loss"):
             series.append(_series(run, "val.loss", "VAL loss", ("best", "diamond"), "small"))
         note = "● train, ◆ VAL" if len(series) > 1 else _last(run, "train.loss", "small")
-        panels.append(_panel(run, "loss", series, note))
+        found.append(Drawing("loss", note, "small", series, []))
     for heading, path, kind in CURVES:
         if _has(run, path):
             series = [_series(run, path, heading, ("model", "circle"), kind)]
-            panels.append(_panel(run, heading, series, _last(run, path, kind), bars.get(heading)))
-    return panels + _of_terms(run)
+            found.append(Drawing(heading, _last(run, path, kind), kind, series, bars.get(heading, [])))
+    return found + _of_terms(run)
 
 
-def _of_terms(run: Run) -> list[Panel]:
+def _of_terms(run: Run) -> list[Drawing]:
     """Of an objective of several terms: what changes of their weights, and their gradients against mse's."""
     names = term_names(run)
     if len(names) < 2:
@@ -122,7 +139,7 @@ def _of_terms(run: Run) -> list[Panel]:
     weights = {name: {result(e, f"train.terms.{name}.weight").value for e in run.history} for name in names}
     fixed = {name: its.copy().pop() for name, its in weights.items() if len(its) == 1}
     said = [f"{name} {number(weight, 'small')} throughout" for name, weight in fixed.items()]
-    panels = []
+    found = []
     for heading, field, drawn, rest in (
         ("weight of each term", "weight", [name for name in names if name not in fixed], said),
         ("gradient of each term against mse's", "gradient_ratio", [name for name in names if name != "mse"], []),
@@ -131,8 +148,8 @@ def _of_terms(run: Run) -> list[Panel]:
         if shown:
             series = [_series(run, f"train.terms.{name}.{field}", name, looks[name][:2], "small") for name in shown]
             note = ", ".join([*(f"{looks[name][2]} {name}" for name in shown), *rest])
-            panels.append(_panel(run, heading, series, note))
-    return panels
+            found.append(Drawing(heading, note, "small", series, []))
+    return found
 
 
 class Expected(NamedTuple):
