@@ -36,6 +36,7 @@ ORDER = (
     *("p1", "p1-long", "v3", "p2", "p3", "p4", "p5", "p6", "p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3"),
     *("p6b-v2.3-free", "p7"),
 )
+CONTROLS = ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge")
 EPOCHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 34)
 
 
@@ -76,7 +77,7 @@ def events_table(study: Study, names: list[str]) -> str:
 def controls_table(study: Study) -> str:
     rows = []
     for horizon in (1, 2):
-        for name in ("copy_last", "context_mean", "best_weights", "rank_weights", "ridge"):
+        for name in CONTROLS:
             key = f"{name}/{horizon}"
             cells = [told(study.mean(key, figure), figure == "margin_last") for figure in ("cos", "margin_last", "mrr")]
             rows.append([f"{name}, h = {horizon}", *cells])
@@ -86,11 +87,7 @@ def controls_table(study: Study) -> str:
 def pairs_table(study: Study, pairs: list[tuple[str, str]]) -> str:
     rows = []
     for one, other in pairs:
-        if (
-            {one.split("@")[0], other.split("@")[0]}
-            - set(study.runs)
-            - {"best_weights", "ridge", "copy_last", "rank_weights"}
-        ):
+        if {re.split("[@/]", name)[0] for name in (one, other)} - {*study.runs, *CONTROLS}:
             continue
         cells = [told(study.difference(one, other, figure), signed=True) for figure in ("cos", "margin_last", "mrr")]
         rows.append([f"`{one}` − `{other}`", *cells])
@@ -235,8 +232,11 @@ def main() -> None:
         ("p3-2-percent", "p1-long"), ("p3-5-percent", "p1-long"), ("p5", "p5-no-curriculum"),
         ("p5-positional-05", "p5"), ("p5-positional-10", "p5"), ("p6b-v1", "p6"), ("p6b-v2.1", "p6"),
         ("p6b-v2.2", "p6"), ("p6b-v2.3", "p6"), ("p6b-v2.3-free", "p6b-v2.3"), ("p7", "p1-long"),
+        ("p3", "p3@5"), ("p3-full", "p3-full@5"), ("p1-full", "best_weights"), ("p6b-v2.2", "best_weights/2"),
+        ("p6b-v2.2-full", "best_weights/2"),
     ]  # fmt: skip
     steers = [("p1-long", name) for name in ("v3", "p3", "p4", "p3-2-percent", "p3-5-percent")]
+    steers += [("p1", "p3"), ("p1-full", "p3-full")]
     steers += [("p6", name) for name in ("p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3")]
     guarded = ["v3", "p2", "p3", "p4", "p6b-v1", "p6b-v2.1", "p6b-v2.2", "p6b-v2.3", "p6b-v2.3-free", *AGAINST]
     blocks: dict[str, Callable[[], str]] = {
