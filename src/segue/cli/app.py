@@ -20,6 +20,7 @@ from segue.cli import (
     recipe,
     registry,
     report,
+    serve,
     split,
     steer,
     store,
@@ -59,6 +60,7 @@ app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("notes")(notes.notes)
 app.add_typer(registry.app, name="registry")
+app.add_typer(serve.app, name="serve")
 
 
 def main() -> None:

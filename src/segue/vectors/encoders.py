@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ class Encoder:
         # Normalised here and in float32: a bfloat16 unit vector is only .4 % from unit.
         unit_ND: np.ndarray = normalise(np.asarray(vectors_ND, dtype=np.float32))
         return unit_ND
+
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens read of each text: the prompt's and the special ones too, none beyond `max_tokens`."""
+        if not texts:
+            return []
+        features = self._model.preprocess(list(texts), prompt=self.space.prompt)
+        if "attention_mask" in features:
+            return [int(n) for n in features["attention_mask"].sum(dim=1)]
+        # A static embedding joins its texts' tokens and says where each begins.
+        begins = [*(int(n) for n in features["offsets"]), len(features["input_ids"])]
+        return [after - begin for begin, after in pairwise(begins)]
 
     def use_bfloat16(self) -> None:
         """Compute in bfloat16 from now on. There is no way back: weights are rounded."""

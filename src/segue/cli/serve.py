@@ -1,0 +1,16 @@
+"""`segue serve SERVICE`: the table of services."""
+
+from collections.abc import Callable
+
+import typer
+
+from segue.cli import serve_encoder
+
+app = typer.Typer(no_args_is_help=True, help="Serve over HTTP: encoder, decoder, predictor, studio.")
+
+# A service is one file, one line here, and its port in segue.serving.server.PORTS.
+SERVICES: dict[str, Callable[..., None]] = {
+    "encoder": serve_encoder.encoder,
+}
+for name, command in SERVICES.items():
+    app.command(name)(command)

@@ -1,0 +1,90 @@
+"""Texts to unit vectors, as a service wants it: an encoder, ready and warm. Knows no HTTP.
+
+Legend: n texts, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from segue.errors import InputError
+from segue.text.reference import reference_documents
+from segue.vectors.encoders import ENCODERS, Encoder, Fidelity, settle_precision
+
+SAMPLE = 64  # passages that bfloat16 is compared with float32 on
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One text to encode; `count` its tokens too."""
+
+    text: str
+    count: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A unit vector (D,) in float32, and the tokens that were read where they were asked for."""
+
+    vector_D: np.ndarray
+    tokens: int | None = None
+
+
+class TextEncoder:
+    """An encoder for a service. The same vectors as `segue embed` with the same encoder, precision and max_tokens.
+
+    batch  texts in one pass; longer and shorter texts are sorted apart, so that a pass holds little padding
+    """
+
+    def __init__(self, encoder: Encoder, fidelity: Fidelity | None = None, batch: int = 32):
+        if batch < 1:
+            raise InputError(f"--batch: found {batch}, a number from 1 is wanted.")
+        self._encoder, self.fidelity, self.batch = encoder, fidelity, batch
+        self.space, self.precision = encoder.space, encoder.precision
+        self.max_tokens, self.device = encoder.max_tokens, encoder.device
+
+    @classmethod
+    def load(
+        cls, name: str, device: str, precision: str = "auto", batch: int = 32, max_tokens: int | None = None
+    ) -> "TextEncoder":
+        """Load by name; bfloat16 where it is fast and faithful on passages of the built-in text.
+
+        Raises InputError as `load_encoder` and for an unknown precision.
+        """
+        passages = (paragraph.text for document in reference_documents() for paragraph in document.paragraphs)
+        sample = list(islice(passages, SAMPLE))
+        encoder, fidelity = settle_precision(name, precision, device, sample, max(1, batch), max_tokens)
+        loaded = cls(encoder, fidelity, batch)
+        loaded.encode(sample[:2])  # the first pass is slow: kernels are chosen, buffers made
+        return loaded
+
+    @property
+    def names(self) -> list[str]:
+        """What a client may call this encoder: its own name, the hub's, the space's id."""
+        known = ENCODERS.get(self.space.encoder)
+        hub = [known.hub, known.hub.rsplit("/", 1)[-1]] if known else []
+        return list(dict.fromkeys([self.space.encoder, *hub, self.space.id]))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors (n, D) float32, in the order of the texts."""
+        return self._encoder.encode(texts, self.batch)
+
+    def answers(self, asks: Sequence[Ask]) -> list[Encoded | Exception]:
+        """A batch of many requests at once. A text the encoder gives no direction for gets an InputError of its own."""
+        vectors_nD = self.encode([ask.text for ask in asks])
+        counted = [i for i, ask in enumerate(asks) if ask.count]
+        tokens = dict(zip(counted, self._encoder.tokens([asks[i].text for i in counted]), strict=True))
+        good_n = np.isfinite(vectors_nD).all(axis=1) & vectors_nD.any(axis=1)
+        return [
+            Encoded(vectors_nD[i], tokens.get(i)) if good_n[i] else self._without_direction(vectors_nD[i])
+            for i in range(len(asks))
+        ]
+
+    def _without_direction(self, vector_D: np.ndarray) -> InputError:
+        found = "the zero vector" if np.isfinite(vector_D).all() else "NaN or infinity"
+        return InputError(
+            f"{self.space.encoder}: gives {found} for one of the texts, a finite vector is wanted. Serve it with "
+            f"--precision fp32, or use another encoder."
+        )
