@@ -27,6 +27,8 @@ def made(family: str, **shared) -> LatentModel:
 def test_a_skip_of_no_chunk_is_refused():
     with pytest.raises(InputError, match="skip"):
         resolve("p1", ["model.skip=[]"])
+    with pytest.raises(InputError, match="skip_mean is a part of a skip"):
+        resolve("p1", ["model.skip_mean=-1"])
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -91,6 +93,19 @@ def test_a_skip_is_learned(family):
 
 
 @pytest.mark.parametrize("family", MODELS)
+def test_a_skip_s_mean_is_of_all_that_was_read_and_is_learned(family):
+    """dL/dm = Σ mean · dL/dy."""
+    plain, model = made(family, skip=SKIP), made(family, skip=SKIP, skip_mean=-0.7)
+    model.load_state_dict({**plain.state_dict(), "skip.mean": torch.tensor(-0.7)})
+    context_BCD, target_BD = unit(3, 7, 10), unit(3, 10, seed=2)
+    raw_BD = model(context_BCD)
+    torch.testing.assert_close(raw_BD, plain(context_BCD) - 0.7 * context_BCD.sum(1) / 7)
+    (raw_BD - target_BD).square().mean().backward()
+    by_hand = (context_BCD.mean(1) * 2 * (raw_BD - target_BD)).mean()
+    assert model.skip.mean.grad.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", MODELS)
 def test_alpha_is_learned(family):
     """dL/dα = Σ delta · dL/dy."""
     residual, context_BCD = made(family, residual=0.5), unit(3, 5, 10)
@@ -128,7 +143,7 @@ def test_every_family_reads_the_channel(family):
 
 @pytest.mark.parametrize("family", MODELS)
 def test_all_are_saved(tmp_path, family):
-    model = made(family, positional=0.05, residual=0.5, skip=SKIP)
+    model = made(family, positional=0.05, residual=0.5, skip=SKIP, skip_mean=-0.7)
     with torch.no_grad():
         model.alpha.fill_(0.25)
         model.skip.weight_K[1] = 0.6

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn, no_grad
 
 from segue.errors import InputError
@@ -24,11 +24,12 @@ from segue.windows.rows import Rows
 class Options(BaseModel):
     """What can be chosen about a family: each field has the default that SPEC §7 counts parameters with.
 
-    These three are every family's, and a change of family in a recipe keeps them:
+    These are every family's, and a change of family in a recipe keeps them:
     positional  one more channel beside each chunk, 0 … 1 over the slots times this scale; None: none
     residual    y = u + α·delta, u the last chunk, α learned from this value; None: the output is read as it is
     skip        u = Σ_k w_k·x_{t−k} in its place, w learned from these values, the last chunk's first; without
                 `residual` α is 1 and stays
+    skip_mean   u + m·(mean of all chunks read), m learned from this value: with `skip` alone
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -36,6 +37,15 @@ class Options(BaseModel):
     positional: float | None = Field(default=None, gt=0)
     residual: float | None = Field(default=None, gt=0)
     skip: tuple[float, ...] | None = Field(default=None, min_length=1)
+    skip_mean: float | None = None
+
+    @model_validator(mode="after")
+    def _mean_beside_a_skip(self) -> "Options":
+        if self.skip_mean is not None and self.skip is None:
+            raise ValueError(
+                "skip_mean is a part of a skip, and there is none: set skip, as [1, 0.2], or skip_mean to null"
+            )
+        return self
 
 
 class Parts(NamedTuple):
@@ -85,7 +95,7 @@ class LatentModel(nn.Module):
         self.inputs = self.dim + (self.options.positional is not None)
         residual = self.options.residual
         self.alpha = None if residual is None else nn.Parameter(torch.tensor(residual))
-        self.skip = None if self.options.skip is None else Skip(self.options.skip)
+        self.skip = None if self.options.skip is None else Skip(self.options.skip, self.options.skip_mean)
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
 
