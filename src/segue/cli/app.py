@@ -9,6 +9,7 @@ from rich.text import Text
 from segue.cli import (
     arrow,
     certify,
+    chat,
     check,
     compare,
     demo,
@@ -17,6 +18,7 @@ from segue.cli import (
     frontier,
     import_,
     notes,
+    predict,
     recipe,
     registry,
     report,
@@ -59,6 +61,8 @@ app.command("report")(report.report)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("notes")(notes.notes)
+app.command("predict")(predict.predict)
+app.command("chat")(chat.chat)
 app.add_typer(registry.app, name="registry")
 app.add_typer(serve.app, name="serve")
 
