@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import typer
 
-from segue.cli import serve_encoder
+from segue.cli import serve_decoder, serve_encoder
 
 app = typer.Typer(no_args_is_help=True, help="Serve over HTTP: encoder, decoder, predictor, studio.")
 
 # A service is one file, one line here, and its port in segue.serving.server.PORTS.
 SERVICES: dict[str, Callable[..., None]] = {
     "encoder": serve_encoder.encoder,
+    "decoder": serve_decoder.decoder,
 }
 for name, command in SERVICES.items():
     app.command(name)(command)

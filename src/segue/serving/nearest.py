@@ -95,12 +95,20 @@ class NearestChunks:
 
         Raises InputError for a vector of another width, not finite or of length 0, for rows outside the store, k < 1.
         """
-        asked = [_Asked(query, self.store) for query in queries]
+        masks: dict[int, _Mask] = {}
+        asked = [_Asked(query, self._mask(query, masks), self.store) for query in queries]
         whole = [one for one in asked if one.query.rows is None]
         at_once = max(1, SCORES // len(self.store))
         for start in range(0, len(whole), at_once):
             self._search(whole[start : start + at_once])
         return [one.hits if one.query.rows is None else one.best(one.slice()) for one in asked]
+
+    def _mask(self, query: Query, known: "dict[int, _Mask]") -> "_Mask":
+        """Worked out once for the queries of one request, which share the very array."""
+        key = id(query.exclude_ED)
+        if key not in known or known[key].of is not query.exclude_rows:
+            known[key] = _Mask(query, self.store)
+        return known[key]
 
     def _search(self, asked: "list[_Asked]") -> None:
         """Ask the scan for more and more candidates until those the masks leave are enough."""
@@ -113,18 +121,26 @@ class NearestChunks:
             asked = [one for one in asked if one.lacks()]
 
 
+class _Mask:
+    """What must not be found: rows in order, and unit vectors. Raises InputError for rows outside the store."""
+
+    def __init__(self, query: Query, store: Store):
+        self.of = query.exclude_rows
+        self.rows = np.unique(np.asarray(query.exclude_rows, dtype=np.int64))
+        if len(self.rows) and not 0 <= self.rows[0] <= self.rows[-1] < len(store):
+            raise InputError(f"exclude_rows: found a row outside the store, 0 … {len(store) - 1} are wanted.")
+        self.same_ED = unit_rows(query.exclude_ED, store.dim, "exclude_vectors") if len(query.exclude_ED) else None
+
+
 class _Asked:
     """A query on its way: its unit vector, how many candidates it wants, what was found."""
 
-    def __init__(self, query: Query, store: Store):
+    def __init__(self, query: Query, mask: _Mask, store: Store):
         self.query, self._store = query, store
         if query.k < 1:
             raise InputError(f"k: found {query.k}, a number from 1 is wanted.")
         self.unit_D = unit_rows(query.vector_D[None], store.dim, "vectors")[0]
-        self._same_ED = unit_rows(query.exclude_ED, store.dim, "exclude_vectors") if len(query.exclude_ED) else None
-        self.excluded = np.unique(np.asarray(query.exclude_rows, dtype=np.int64))
-        if len(self.excluded) and not 0 <= self.excluded[0] <= self.excluded[-1] < len(store):
-            raise InputError(f"exclude_rows: found a row outside the store, 0 … {len(store) - 1} are wanted.")
+        self.excluded, self._same_ED = mask.rows, mask.same_ED
         self._allowed = len(store) - len(self.excluded)
         self.wanted = min(self._allowed, query.k + len(query.exclude_ED))
         self.hits = Hits(np.empty(0, np.int64), np.empty(0))
