@@ -58,13 +58,23 @@ def _last(run: Run, path: str, kind: str) -> str:
 
 
 class Drawing(NamedTuple):
-    """A figure before it is drawn: lines by the order in which the epochs ran, and the lines across to beat."""
+    """A figure before it is drawn: lines by the order in which the epochs ran, and the lines across to beat.
+
+    said    beside the heading: the last value, what else there is to know
+    keyed   whether the lines must be told apart
+    """
 
     heading: str
-    note: str
-    kind: str
+    said: str
+    keyed: bool
     series: list[svg.Series]
     bars: list[svg.Mark]
+
+    @property
+    def note(self) -> str:
+        """`■ directional, ▲ future, mse 1.00 throughout`"""
+        keys = [f"{GLYPHS[svg.SHAPES.index(one.shape)]} {one.label}" for one in self.series] if self.keyed else []
+        return ", ".join([*keys, *([self.said] if self.said else [])])
 
 
 def _panel(run: Run, drawing: Drawing) -> Panel:
@@ -118,12 +128,12 @@ def drawings(run: Run) -> list[Drawing]:
         series = [_series(run, "train.loss", "train loss", ("model", "circle"), "small")]
         if _has(run, "val.loss"):
             series.append(_series(run, "val.loss", "VAL loss", ("best", "diamond"), "small"))
-        note = "● train, ◆ VAL" if len(series) > 1 else _last(run, "train.loss", "small")
-        found.append(Drawing("loss", note, "small", series, []))
+        said = _last(run, "train.loss", "small") if len(series) == 1 else ""
+        found.append(Drawing("loss", said, len(series) > 1, series, []))
     for heading, path, kind in CURVES:
         if _has(run, path):
             series = [_series(run, path, heading, ("model", "circle"), kind)]
-            found.append(Drawing(heading, _last(run, path, kind), kind, series, bars.get(heading, [])))
+            found.append(Drawing(heading, _last(run, path, kind), False, series, bars.get(heading, [])))
     return found + _of_terms(run)
 
 
@@ -132,10 +142,7 @@ def _of_terms(run: Run) -> list[Drawing]:
     names = term_names(run)
     if len(names) < 2:
         return []
-    looks = {
-        name: (TERM_STYLES[i % 5], svg.SHAPES[(i + i // 5) % 5], GLYPHS[(i + i // 5) % 5])
-        for i, name in enumerate(names)
-    }
+    looks = {name: (TERM_STYLES[i % 5], svg.SHAPES[(i + i // 5) % 5]) for i, name in enumerate(names)}
     weights = {name: {result(e, f"train.terms.{name}.weight").value for e in run.history} for name in names}
     fixed = {name: its.copy().pop() for name, its in weights.items() if len(its) == 1}
     said = [f"{name} {number(weight, 'small')} throughout" for name, weight in fixed.items()]
@@ -146,9 +153,8 @@ def _of_terms(run: Run) -> list[Drawing]:
     ):
         shown = [name for name in drawn if _has(run, f"train.terms.{name}.{field}")]
         if shown:
-            series = [_series(run, f"train.terms.{name}.{field}", name, looks[name][:2], "small") for name in shown]
-            note = ", ".join([*(f"{looks[name][2]} {name}" for name in shown), *rest])
-            found.append(Drawing(heading, note, "small", series, []))
+            series = [_series(run, f"train.terms.{name}.{field}", name, looks[name], "small") for name in shown]
+            found.append(Drawing(heading, ", ".join(rest), True, series, []))
     return found
 
 

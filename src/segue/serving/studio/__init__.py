@@ -1,0 +1,1 @@
+"""The studio: one web application to look at runs, data and predictions."""

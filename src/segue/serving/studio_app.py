@@ -1,0 +1,60 @@
+"""The studio's HTTP: pages over run folders and a store, and a same-origin way to the predictor and the decoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+import segue.report
+from segue.serving.assets import Assets
+from segue.serving.http import Service, create_app
+from segue.serving.limits import Settings
+from segue.serving.studio.listing import Runs
+from segue.serving.studio.pages import Pages
+from segue.serving.studio.run_routes import RunPages
+
+HERE = Path(__file__).parent / "studio"
+ABOUT = "Pages for people: runs while they train, their reports, comparisons, data, predictions, a chat."
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the studio looks at. `predictor`, `decoder`: addresses of the services; `store`: None shows no data."""
+
+    runs: Path
+    store: Path | None = None
+    predictor: str = "http://127.0.0.1:9007"
+    decoder: str = "http://127.0.0.1:7002"
+
+
+def studio_app(sources: Sources, settings: Settings) -> FastAPI:
+    """Raises InputError when the folder of runs or the store cannot be read."""
+    pages, runs = Pages(), Runs(sources.runs)
+    router = APIRouter()
+    router.include_router(RunPages(runs, pages).router())
+    router.include_router(_static())
+    return create_app(Service("studio", ABOUT, router, pages=True), settings)
+
+
+def _static() -> APIRouter:
+    """Styles and scripts: ours, those of others, the report's."""
+    router = APIRouter(include_in_schema=False)
+    ours = Assets(HERE / "static")
+    others = Assets(HERE / "static" / "vendor")
+    reports = Assets(Path(segue.report.__file__).parent / "templates")
+
+    @router.get("/static/{name}")
+    async def static(request: Request, name: str) -> Response:
+        return ours.answer(request, name)
+
+    @router.get("/vendor/{name}")
+    async def vendor(request: Request, name: str) -> Response:
+        return others.answer(request, name)
+
+    @router.get("/report/{name}")
+    async def report(request: Request, name: str) -> Response:
+        return reports.answer(request, name)
+
+    return router
