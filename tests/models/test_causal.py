@@ -21,7 +21,7 @@ VARIANTS = [
     {"positional": 0.3},
     {"residual": 0.5, "positional": 0.3},
     {"skip": SKIP},
-    {"skip": SKIP, "skip_mean": -0.7, "residual": 0.5, "positional": 0.3},
+    {"skip": SKIP, "skip_mean": -0.7, "skip_places": 3, "residual": 0.5, "positional": 0.3},
 ]
 
 
@@ -71,12 +71,16 @@ def test_against_its_formula_in_float64():
 
 
 def test_with_a_skip_against_its_formula_in_float64():
-    """Σ_k w_k·x_{n−k}, chunks before the document 0, and m times the mean so far, plus α times what is read."""
-    model, document_BND = made(skip=SKIP, skip_mean=-0.7, residual=0.5), unit(2, 7, 10)
+    """Σ_k w_k·x_{n−k}, chunks before the document 0, m times the mean so far, v(place), α times what is read."""
+    model, document_BND = made(skip=SKIP, skip_mean=-0.7, skip_places=3, residual=0.5), unit(2, 7, 10)
+    place_PD = unit(3, 10, seed=9)
+    with torch.no_grad():
+        model.skip.place_PD.copy_(place_PD)
+    v_ND = [[np.interp(np.log2(n + 1), range(3), place_PD[:, d].double()) for d in range(10)] for n in range(7)]
     for document_ND, raw_ND in zip(document_BND, model.positions(document_BND).detach().numpy(), strict=True):
         x_ND = document_ND.double().numpy()
         u_ND = np.array([sum(w * x_ND[n - k] for k, w in enumerate(SKIP) if n >= k) for n in range(7)])
-        u_ND -= 0.7 * np.array([x_ND[: n + 1].mean(0) for n in range(7)])
+        u_ND += np.array(v_ND) - 0.7 * np.array([x_ND[: n + 1].mean(0) for n in range(7)])
         np.testing.assert_allclose(raw_ND, u_ND + 0.5 * by_hand(model, document_ND), atol=2e-6)
 
 

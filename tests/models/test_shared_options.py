@@ -27,8 +27,9 @@ def made(family: str, **shared) -> LatentModel:
 def test_a_skip_of_no_chunk_is_refused():
     with pytest.raises(InputError, match="skip"):
         resolve("p1", ["model.skip=[]"])
-    with pytest.raises(InputError, match="skip_mean is a part of a skip"):
-        resolve("p1", ["model.skip_mean=-1"])
+    for part in ("skip_mean", "skip_places"):
+        with pytest.raises(InputError, match=f"{part} is a part of a skip"):
+            resolve("p1", [f"model.{part}=1"])
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -106,6 +107,24 @@ def test_a_skip_s_mean_is_of_all_that_was_read_and_is_learned(family):
 
 
 @pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize(("length", "shares"), [(1, {0: 1}), (2, {1: 1}), (3, {1: 0.415037, 2: 0.584963}), (9, {2: 1})])
+def test_a_skip_s_places_are_a_vector_for_how_much_was_read(family, length, shares):
+    """Three vectors, for 1, 2 and from 4 chunks on; at 3 between the last two, log₂ 3 = 1.585. They begin at 0."""
+    plain, model, context_BCD = made(family, skip=SKIP), made(family, skip=SKIP, skip_places=3), unit(3, length, 10)
+    place_PD = unit(3, 10, seed=3)
+    model.load_state_dict({**plain.state_dict(), "skip.place_PD": torch.zeros(3, 10)})
+    assert not made(family, skip=SKIP, skip_places=3).skip.place_PD.any()
+    torch.testing.assert_close(model(context_BCD), plain(context_BCD))
+    with torch.no_grad():
+        model.skip.place_PD.copy_(place_PD)
+    v_D = sum(share * place_PD[place] for place, share in shares.items())
+    torch.testing.assert_close(model(context_BCD) - plain(context_BCD), v_D.expand(3, 10), atol=1e-6, rtol=1e-4)
+    model(context_BCD).sum().backward()
+    by_hand_P = torch.tensor([3.0 * shares.get(place, 0) for place in range(3)])
+    torch.testing.assert_close(model.skip.place_PD.grad[:, 0], by_hand_P, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", MODELS)
 def test_alpha_is_learned(family):
     """dL/dα = Σ delta · dL/dy."""
     residual, context_BCD = made(family, residual=0.5), unit(3, 5, 10)
@@ -143,7 +162,7 @@ def test_every_family_reads_the_channel(family):
 
 @pytest.mark.parametrize("family", MODELS)
 def test_all_are_saved(tmp_path, family):
-    model = made(family, positional=0.05, residual=0.5, skip=SKIP, skip_mean=-0.7)
+    model = made(family, positional=0.05, residual=0.5, skip=SKIP, skip_mean=-0.7, skip_places=3)
     with torch.no_grad():
         model.alpha.fill_(0.25)
         model.skip.weight_K[1] = 0.6

@@ -29,7 +29,8 @@ class Options(BaseModel):
     residual    y = u + α·delta, u the last chunk, α learned from this value; None: the output is read as it is
     skip        u = Σ_k w_k·x_{t−k} in its place, w learned from these values, the last chunk's first; without
                 `residual` α is 1 and stays
-    skip_mean   u + m·(mean of all chunks read), m learned from this value: with `skip` alone
+    skip_mean   u + m·(mean of all chunks read), m learned from this value: only beside `skip`
+    skip_places u + v(place): so many vectors, learned from 0, for places 1, 2, 4, 8 …; only beside `skip`
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -38,13 +39,15 @@ class Options(BaseModel):
     residual: float | None = Field(default=None, gt=0)
     skip: tuple[float, ...] | None = Field(default=None, min_length=1)
     skip_mean: float | None = None
+    skip_places: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _mean_beside_a_skip(self) -> "Options":
-        if self.skip_mean is not None and self.skip is None:
-            raise ValueError(
-                "skip_mean is a part of a skip, and there is none: set skip, as [1, 0.2], or skip_mean to null"
-            )
+    def _beside_a_skip(self) -> "Options":
+        for name in ("skip_mean", "skip_places"):
+            if getattr(self, name) is not None and self.skip is None:
+                raise ValueError(
+                    f"{name} is a part of a skip, and there is none: set skip, as [1, 0.2], or {name} to null"
+                )
         return self
 
 
@@ -95,7 +98,8 @@ class LatentModel(nn.Module):
         self.inputs = self.dim + (self.options.positional is not None)
         residual = self.options.residual
         self.alpha = None if residual is None else nn.Parameter(torch.tensor(residual))
-        self.skip = None if self.options.skip is None else Skip(self.options.skip, self.options.skip_mean)
+        skip, mean, places = self.options.skip, self.options.skip_mean, self.options.skip_places or 0
+        self.skip = None if skip is None else Skip(skip, mean, places, self.dim)
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
 
