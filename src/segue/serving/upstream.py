@@ -35,7 +35,7 @@ class Upstream:
         if parts.scheme not in ("http", "https") or not host:
             raise InputError(f"--{name} {url}: is no URL, as http://127.0.0.1:7001 is.")
         self.name, self.url = name, url.rstrip("/")
-        self._remedy = remedy
+        self.remedy = remedy
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = httpx2.Timeout(timeout, connect=CONNECT)
         # A proxy of the environment is for the world outside, not for a server on this machine.
@@ -100,7 +100,7 @@ class Upstream:
     def _down(self, what: str) -> Refusal:
         return Refusal(
             502,
-            f"the {self.name} at {self.url} {what}. Start it with: {self._remedy}",
+            f"the {self.name} at {self.url} {what}. Start it with: {self.remedy}",
             code=f"{self.name}_down",
         )
 
