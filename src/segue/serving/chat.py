@@ -4,6 +4,7 @@ A conversation's context is the user's own text: what we answered before is no p
 continued. Texts are cut as corpora are (`segue.text`): Markdown and HTML stay text.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,6 +17,8 @@ from segue.text import Chunking, Document
 from segue.text.chunks import Chunk, cut
 from segue.text.documents import plain_paragraphs
 
+# The sentence cutter takes time in the square of a paragraph's brackets and quotes: .8 s for this many.
+LONGEST_PARAGRAPH = 100_000  # characters
 Role = Literal["user", "assistant"]
 How = Literal["paragraph", "sentence"]
 
@@ -50,19 +53,17 @@ def cut_text(texts: Sequence[str], wanted: int) -> Cut:
     """Texts as one document: its paragraphs; its sentences, where those are fewer than wanted.
 
     A blank line ends a paragraph, and so does the end of a text. As in training, no context crosses a place where
-    real content was dropped (`segue.text.chunks`): of several runs the last one counts.
+    real content was dropped (`segue.text.chunks`): of several runs the last one counts. A paragraph longer than
+    `LONGEST_PARAGRAPH` is not cut into sentences.
     """
     paragraphs = tuple(paragraph for text in texts for paragraph in plain_paragraphs(text))
     document = Document("", paragraphs)
-    counts: dict[str, int] = {}
-    found: tuple[str, ...] = ()
-    how: How = "paragraph"
-    for how in ("paragraph", "sentence"):
-        found = _last_run(cut(document, Chunking(how)))
-        counts[how] = len(found)
-        if len(found) >= wanted:
-            break
-    return Cut(found, how, counts)
+    found = _last_run(cut(document, Chunking("paragraph")))
+    counts = {"paragraph": len(found)}
+    if len(found) >= wanted or any(len(paragraph.text) > LONGEST_PARAGRAPH for paragraph in paragraphs):
+        return Cut(found, "paragraph", counts)
+    found = _last_run(cut(document, Chunking("sentence")))
+    return Cut(found, "sentence", {**counts, "sentence": len(found)})
 
 
 def _last_run(chunks: Sequence[Chunk]) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ async def context_of_text(
 ) -> Context:
     """`chunks_of_text`, encoded."""
     with clock.of("chunk"):
-        made = chunks_of_text(texts, served, field)
+        made = await asyncio.to_thread(chunks_of_text, texts, served, field)
     with clock.of("encode"):
         return Context(await helpers.encode(made.texts, served.model.space), made.texts, made.how)
 

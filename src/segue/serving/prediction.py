@@ -17,6 +17,7 @@ import numpy as np
 
 from segue.errors import InputError, nearest
 from segue.geometry import LEVEL
+from segue.serving.decoding import Decoded
 from segue.serving.passages import Passage
 from segue.serving.served import Answer, ContextError, Question, ServedModel
 from segue.vectors import Space
@@ -25,14 +26,6 @@ Feed = Literal["vector", "passage"]
 FEEDS: tuple[str, ...] = get_args(Feed)
 MOST_PASSAGES, MOST_STEPS, HOTTEST, SEEDS = 100, 20, 10.0, 1 << 32
 EXCLUDED = 256  # context vectors masked in a search, the last ones: what lies further back is hardly found
-
-
-@dataclass(frozen=True)
-class Found:
-    """A passage, and the cosine of the vector that was searched for to the passage's own."""
-
-    passage: Passage
-    cosine: float
 
 
 class Helpers(Protocol):
@@ -58,12 +51,12 @@ class Helpers(Protocol):
         *,
         exclude_rows: Sequence[int] = (),
         exclude_ED: np.ndarray | None = None,
-    ) -> list[Found]:
+    ) -> list[Decoded]:
         """The k passages nearest to a vector, best first. Raises where the store is of another space."""
         ...
 
-    async def after(self, vector_D: np.ndarray, document: str, row: int, space: Space) -> list[Found]:
-        """All passages of a document after a row, best first: the pool `future` of 5CAT."""
+    async def after(self, vector_D: np.ndarray, true: Passage, row: int, space: Space) -> list[Decoded]:
+        """Passages of `true`'s document after a row, best first: at least all that are as near as `true` is."""
         ...
 
     async def document(self, id_: str) -> list[Passage]:
@@ -182,8 +175,8 @@ class Step:
     """
 
     prediction_D: np.ndarray
-    shown: Found | None
-    others: Sequence[Found]
+    shown: Decoded | None
+    others: Sequence[Decoded]
     copy: Copy
     truth: Truth | None = None
 
@@ -251,11 +244,11 @@ async def _truth(
     true = context.at(offset)
     if true is None:
         return None
-    pool = await helpers.after(prediction_D, true.document, context.rows[-1], space)
+    pool = await helpers.after(prediction_D, true, context.rows[-1], space)
     cosines = np.array([one.cosine for one in pool])
     own = next(one.cosine for one in pool if one.passage.row == true.row)
     above, level = int((cosines > own + LEVEL).sum()), int((abs(cosines - own) <= LEVEL).sum())
-    return Truth(true, own, above + (level + 1) / 2, len(pool))
+    return Truth(true, own, above + (level + 1) / 2, len(context.future))
 
 
 def text_of(passage: Passage) -> str:

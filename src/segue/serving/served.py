@@ -17,7 +17,7 @@ from segue.artifacts import read_json
 from segue.errors import InputError
 from segue.geometry import cosine, normalise
 from segue.models import LatentModel, load_model
-from segue.models.precision import compute_in
+from segue.models.precision import chosen, compute_in
 from segue.models.steered import Steered
 from segue.serving.registry import FIVECAT, Status, model_hash
 
@@ -84,7 +84,7 @@ class ServedModel:
             "reach": model.reach,
             "space": model.space.to_json(),
             "parameters": model.parameter_count,
-            "precision": model.precision,
+            "precision": chosen(model.precision, torch.device(self.device)),
             "status": self.status,
             "run": str(self.run),
             "gates": self.gates,

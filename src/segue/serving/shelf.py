@@ -74,9 +74,7 @@ def named_runs(given: Sequence[str]) -> dict[str, Path]:
 
 def shelf_of_runs(runs: Mapping[str, Path], load: Load = load_served) -> Shelf:
     """The models of some runs; the first is the default. Raises InputError when one cannot be loaded."""
-    names = list(runs)
-    statuses = {name: "production" if name == names[0] else "served" for name in names}
-    return Shelf({name: load(name, runs[name], statuses[name]) for name in names}, names[0])
+    return Shelf({name: load(name, run) for name, run in runs.items()}, next(iter(runs)))
 
 
 def shelf_of_registry(folder: Path, load: Load = load_served, before: Shelf | None = None) -> Shelf:

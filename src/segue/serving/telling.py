@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from segue.serving.prediction import Clock, Context, Found, Step, Wish
+from segue.serving.decoding import Decoded
+from segue.serving.prediction import Clock, Context, Step, Wish
 from segue.serving.served import ServedModel
 
 STAGES = ("chunk", "encode", "predict", "decode")
 
 
-def passage_json(found: Found) -> dict[str, Any]:
+def passage_json(found: Decoded) -> dict[str, Any]:
     """A passage with its cosine to the vector that was searched for."""
     return {**asdict(found.passage), "cosine": found.cosine}
 
