@@ -39,8 +39,6 @@ class TextEncoder:
     """
 
     def __init__(self, encoder: Encoder, fidelity: Fidelity | None = None, batch: int = 32):
-        if batch < 1:
-            raise InputError(f"--batch: found {batch}, a number from 1 is wanted.")
         self._encoder, self.fidelity, self.batch = encoder, fidelity, batch
         self.space, self.precision = encoder.space, encoder.precision
         self.max_tokens, self.device = encoder.max_tokens, encoder.device
@@ -51,11 +49,13 @@ class TextEncoder:
     ) -> "TextEncoder":
         """Load by name; bfloat16 where it is fast and faithful on passages of the built-in text.
 
-        Raises InputError as `load_encoder` and for an unknown precision.
+        Raises InputError as `load_encoder`, and for an unknown precision or a batch of none.
         """
+        if batch < 1:
+            raise InputError(f"--batch: found {batch}, a number from 1 is wanted.")
         passages = (paragraph.text for document in reference_documents() for paragraph in document.paragraphs)
         sample = list(islice(passages, SAMPLE))
-        encoder, fidelity = settle_precision(name, precision, device, sample, max(1, batch), max_tokens)
+        encoder, fidelity = settle_precision(name, precision, device, sample, batch, max_tokens)
         loaded = cls(encoder, fidelity, batch)
         loaded.encode(sample[:2])  # the first pass is slow: kernels are chosen, buffers made
         return loaded
