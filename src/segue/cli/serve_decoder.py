@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segue.cli.console import progress
 from segue.cli.options import Threads, pick_device
 from segue.cli.serving import Deadline, Host, MaxBody, MaxQueue, NoToken, Port, Token, limits, run
 
@@ -48,7 +49,8 @@ def decoder(
         from segue.vectors import Store
 
         pick_device("cpu", threads)
-        served = StoreDecoder.of(Store(store), index.value)
+        with progress() as report:
+            served = StoreDecoder.of(Store(store), index.value, report)
         for note in served.notes():
             log.warning(note)
         return decoder_app(served, settings)

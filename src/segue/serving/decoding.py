@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segue.progress import Progress, silent
 from segue.serving.nearest import Index, NearestChunks, Query
 from segue.serving.passages import Passage, Passages
 from segue.vectors import Store
@@ -25,8 +26,8 @@ class StoreDecoder:
         self.store, self.nearest, self.passages = store, nearest, passages
 
     @classmethod
-    def of(cls, store: Store, index: Index = "exact") -> "StoreDecoder":
-        return cls(store, NearestChunks(store, index), Passages(store))
+    def of(cls, store: Store, index: Index = "exact", progress: Progress = silent) -> "StoreDecoder":
+        return cls(store, NearestChunks(store, index, progress=progress), Passages(store))
 
     def notes(self) -> list[str]:
         """What a user should know before asking."""

@@ -15,7 +15,7 @@ import torch
 from segue.errors import InputError
 from segue.geometry import cosine, normalise
 from segue.progress import Progress, silent
-from segue.serving.approximate import open_index
+from segue.serving.approximate import open_scan
 from segue.vectors import Store
 
 SAME = 0.9995  # a chunk this close to an excluded vector is that chunk (float16 costs two units in the seventh digit)
@@ -75,7 +75,7 @@ class NearestChunks:
     def __init__(self, store: Store, index: Index = "exact", *, budget: int = BUDGET, progress: Progress = silent):
         self.store, self.index = store, index
         self._exact = _ExactScan(store, budget)
-        self._scan: Scan = self._exact if index == "exact" else open_index(store, progress)
+        self._scan: Scan = self._exact if index == "exact" else open_scan(store, self._exact, progress)
 
     def search(
         self,
