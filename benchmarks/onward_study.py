@@ -1,0 +1,173 @@
+"""The study of `onward`: which change names the next chunk better, one at a time; docs/onward.md says what was found.
+
+Runs the command line as a user would, one folder a run. Resumable: what is finished is not done again, what was cut
+short goes on from its last epoch. Wikipedia documents (SPEC §10): train the first so many of 0–699 and 900–2,099, VAL
+700–799, by which everything is chosen, test 800–899. Documents 2,100–2,399 are for `--final NAME` alone, once.
+
+    python benchmarks/onward_study.py --out runs/onward                 all runs, then the page
+    python benchmarks/onward_study.py --out runs/onward --only curve    those whose name begins so
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onward_controls import DocumentWeights, PoolCentred, by_hand, document_weights
+from segue.alignment.measure import Part, measure
+from segue.artifacts import read_json, write_atomic, write_json
+from segue.models import Predictor, load_model
+from segue.models.controls import ReadAvoider, SlotWeights, context_mean, copy_last
+from segue.models.fitting import rank_weights
+from segue.vectors import Store
+from segue.windows import load_split, windows_of
+from segue.windows.rows import Rows
+
+TRAIN = {175: "0-174", 350: "0-349", 700: "0-699", 1900: "0-699,900-2099"}
+PARTS = {"VAL": "700-799", "test": "800-899"}
+FINAL = "2100-2399"
+POOL_SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A change of the recipe: what differs, how many train documents, which seeds."""
+
+    name: str
+    sets: tuple[str, ...] = ()
+    documents: int = 1900
+    seeds: tuple[int, ...] = (0,)
+
+
+THREE = (0, 1, 2)
+# The probe as issue 6 tells it: no mean, no places, weights by hand.
+PROBE = ("model.skip=[1, 0.2, 0, -0.1, -0.1]", "model.skip_mean=null", "model.skip_places=null")
+EXPERIMENTS = (
+    Experiment("base", seeds=THREE),
+    *(Experiment(f"curve-{n}", documents=n, seeds=THREE) for n in (175, 350, 700)),
+    *(Experiment(f"probe-{n}", PROBE, n) for n in (1900, 700, 350, 175)),
+    Experiment("no-skip", ("model.skip=null", "model.skip_mean=null", "model.skip_places=null", "model.residual=null")),
+    Experiment("no-mean", ("model.skip_mean=null",)),
+    Experiment("no-places", ("model.skip_places=null",)),
+    Experiment("one-place", ("model.skip_places=1",)),
+    Experiment("temperature-05", ("objective.info_nce.temperature=0.05",)),
+    Experiment("temperature-20", ("objective.info_nce.temperature=0.2",)),
+    Experiment("batch-candidates", ("objective.info_nce.candidates=batch+future",)),
+    Experiment("outside-candidates", ("objective.info_nce.candidates=outside",)),
+    Experiment("smaller", ("model.width=48", "model.layers=1", "model.feed_forward=96")),
+    Experiment("larger", ("model.width=192", "model.layers=3", "model.feed_forward=384")),
+    Experiment("dropout-20", ("model.dropout=0.2",)),
+    Experiment("dropout-60", ("model.dropout=0.6",)),
+    Experiment("chunk-dropout", ("context_drop=0.1",)),
+    Experiment("next-vs-prev", ("objective.next_vs_prev={weight: 0.1}",)),
+)
+
+
+def segue(log: Path, *arguments: object) -> None:
+    """Run a command, what it says into a file; stop where it fails."""
+    command = [str(Path(sys.executable).with_name("segue")), *map(str, arguments)]
+    with log.open("a") as file:
+        print("$ segue", *arguments, file=file, flush=True)
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    if status:
+        raise SystemExit(f"segue {' '.join(map(str, arguments))}: exit {status}, see {log}")
+
+
+def make_data(vectors: Path, folder: Path) -> None:
+    """The store and a split for each number of train documents."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, store = folder / "data.log", folder / "documents"
+    if not (store / "manifest.json").exists():
+        segue(log, "import", vectors, "--out", store, "--encoder", "minilm")
+    for count, train in TRAIN.items():
+        if not (folder / f"{count}.json").exists():
+            parts = ("--train", train, "--val", PARTS["VAL"], "--ood", PARTS["test"])
+            segue(log, "split", store, *parts, "--out", folder / f"{count}.json")
+
+
+def train(one: Experiment, seed: int, folder: Path) -> Path:
+    """Train one run from where it stands; its folder."""
+    out, data = folder / f"{one.name}-seed{seed}", folder / "data"
+    if not (out / "manifest.json").exists():
+        print(f"{out.name}: training", flush=True)
+        sets = [piece for value in one.sets for piece in ("--set", value)]
+        where = ("--data", data / "documents", "--split", data / f"{one.documents}.json", "--out", out)
+        resume = ["--resume"] if out.exists() else []
+        log = folder / f"{out.name}.log"
+        segue(log, "train", "onward", *where, "--seed", seed, "--threads", 1, "--samples", 0, *sets, *resume)
+    return out
+
+
+def part_of(store: Store, name: str, numbers: str) -> Part:
+    """All windows of a range of documents."""
+    first, last = map(int, numbers.split("-"))
+    documents = np.arange(first, last + 1)
+    return Part(name, windows_of(store, documents), documents)
+
+
+def judge(predictor: Predictor, part: Part, out: Path) -> None:
+    """Per window 1/rank in pool `future` and the cosine to the target, kept in `out` (.npz)."""
+    if out.exists():
+        return
+    measured = measure({predictor.name: predictor}, part, only_whole=True)
+    found = {"mrr": 1 / measured.rank_PSW[0, 0], "cos": measured.cos_PSW[0, 0], "document": part.windows.document_W}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomic(out) as file:
+        np.savez(file, **found)
+
+
+def controls(store: Store, folder: Path, documents: int) -> list[Predictor]:
+    """What a run is read against; the fitted ones on the same train documents, kept as JSON."""
+    rows, path = Rows(store), folder / "data" / f"controls-{documents}.json"
+    if not path.exists():
+        print(f"controls of {documents} documents: fitting", flush=True)
+        split = load_split(folder / "data" / f"{documents}.json")
+        windows = windows_of(store, split.documents(store, "train"))
+        slots = {"rank_weights": rank_weights(windows, rows), "document_weights": document_weights(windows, rows)}
+        write_json(path, {name: found.tolist() for name, found in slots.items()})
+    fitted = {name: np.array(its) for name, its in read_json(path).items()}
+    document = DocumentWeights(fitted["document_weights"], store.dim)
+    return [
+        copy_last(store.dim),
+        by_hand(store.dim),
+        SlotWeights("rank_weights", fitted["rank_weights"], store.dim, 1),
+        document,
+        context_mean(store.dim),
+        ReadAvoider(store.dim),
+        *(PoolCentred(document, rows, share) for share in POOL_SHARES),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=Path, default=Path("../shared/corpora/vectors/wikipedia-minilm.npz"))
+    parser.add_argument("--out", type=Path, default=Path("runs/onward"))
+    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of experiments; default: all")
+    parser.add_argument("--final", help="name of the one experiment chosen on VAL: judged on documents 2,100–2,399")
+    parser.add_argument("--no-page", action="store_true", help="only train and judge")
+    options = parser.parse_args()
+    make_data(options.vectors, options.out / "data")
+    store = Store(options.out / "data" / "documents")
+    ranges = PARTS if options.final is None else {"final": FINAL}
+    parts = [part_of(store, name, numbers) for name, numbers in ranges.items()]
+    for one in EXPERIMENTS:
+        wanted = any(one.name.startswith(start) for start in options.only)
+        if one.name != options.final if options.final else not wanted:
+            continue
+        for seed in one.seeds:
+            run = train(one, seed, options.out)
+            for part in parts:
+                judge(load_model(run), part, options.out / "judged" / part.name / f"{run.name}.npz")
+        for control in controls(store, options.out, one.documents):
+            for part in parts:
+                judge(control, part, options.out / "judged" / part.name / f"{control.name}-{one.documents}.npz")
+    if not options.no_page:
+        page = [sys.executable, str(Path(__file__).with_name("onward_page.py")), "--out", str(options.out)]
+        sys.exit(subprocess.run(page).returncode)
+
+
+if __name__ == "__main__":
+    main()
