@@ -1,9 +1,9 @@
 """Nearest chunks of a store against plain searches, all in one run: `python benchmarks/decode_speed.py STORE`.
 
-Ours    `NearestChunks.search`, exact and (where faiss is installed) through its index, for one query at a time, with the
-        masks of a real question: twenty rows and five vectors excluded; and exact inside one document.
-Peers   NumPy: the store once converted to float32, `argsort(vectors @ query)`, the same rows masked; faiss: a flat index
-        of the same vectors, which is exact too.
+Ours    `NearestChunks.search`, exact and (where faiss is installed) through its index, for one query at a time, with
+        the masks of a real question: twenty rows and five vectors excluded; and exact inside one document.
+Peers   NumPy: the store once converted to float32, `argsort(vectors @ query)`, the same rows masked; faiss: a flat
+        index of the same vectors, which is exact too.
 Queries noise around chunks of the store, at the cosine of some .74 to the nearest that a predictor's vectors have.
 
 In turns, one thread, so that a drifting machine meets all. Wall time is what a client waits for; processor time is what
