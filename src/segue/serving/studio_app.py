@@ -11,9 +11,13 @@ import segue.report
 from segue.serving.assets import Assets
 from segue.serving.http import Service, create_app
 from segue.serving.limits import Settings
+from segue.serving.studio.compare_routes import ComparePages
+from segue.serving.studio.corpus_routes import CorpusPages
+from segue.serving.studio.frontier_routes import FrontierPages
 from segue.serving.studio.listing import Runs
 from segue.serving.studio.pages import Pages
 from segue.serving.studio.run_routes import RunPages
+from segue.vectors import Store
 
 HERE = Path(__file__).parent / "studio"
 ABOUT = "Pages for people: runs while they train, their reports, comparisons, data, predictions, a chat."
@@ -32,8 +36,12 @@ class Sources:
 def studio_app(sources: Sources, settings: Settings) -> FastAPI:
     """Raises InputError when the folder of runs or the store cannot be read."""
     pages, runs = Pages(), Runs(sources.runs)
+    store = Store(sources.store) if sources.store else None
     router = APIRouter()
     router.include_router(RunPages(runs, pages).router())
+    router.include_router(ComparePages(runs, pages).router())
+    router.include_router(FrontierPages(runs, pages).router())
+    router.include_router(CorpusPages(store, pages).router())
     router.include_router(_static())
     return create_app(Service("studio", ABOUT, router, pages=True), settings)
 

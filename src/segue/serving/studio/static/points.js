@@ -17,6 +17,7 @@ function show(point) {
   hide();
   shown = point;
   point.classList.add("on");
+  point.dispatchEvent(new CustomEvent("point", { bubbles: true }));
   said.textContent = point.dataset.said;
   said.hidden = false;
   const box = point.getBoundingClientRect();
