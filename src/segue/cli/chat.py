@@ -57,7 +57,7 @@ def chat(
     seed: DrawSeed = None,
     feed: Feed = "vector",
     encoder: Encoder = None,
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = None,
     json: Json = None,

@@ -45,7 +45,7 @@ def predict(
     seed: DrawSeed = None,
     feed: Feed = "vector",
     encoder: Encoder = None,
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = None,
     json: Json = None,

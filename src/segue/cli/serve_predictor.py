@@ -25,7 +25,7 @@ def predictor(
     ] = None,
     encoder: Annotated[str, typer.Option(metavar="URL", help="The encoder service.")] = "http://127.0.0.1:7001",
     decoder: Annotated[str, typer.Option(metavar="URL", help="The decoder service.")] = "http://127.0.0.1:7002",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16: what the models compute in.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16: what the models compute in.")] = "fp32",
     host: Host = "127.0.0.1",
     port: Port = 9007,
     token: Token = None,

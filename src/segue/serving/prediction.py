@@ -109,6 +109,7 @@ class Context:
 
     how     who cut it: `given` (the client), `paragraph`, `sentence`, `stored`
     rows    of a stored document, the chunks' rows: they are not found again
+    upto    of a stored document, the last chunk's position
     future  of a stored document, all chunks after the context
     """
 
@@ -116,14 +117,15 @@ class Context:
     texts: Sequence[str | None]
     how: str = "given"
     rows: Sequence[int] = ()
+    upto: int = 0
     future: Sequence[Passage] = ()
 
     def at(self, offset: int) -> Passage | None:
         """The stored chunk at an offset after the last one, if no gap lies between (SPEC §1)."""
         if not 1 <= offset <= len(self.future):
             return None
-        first, true = self.future[0], self.future[offset - 1]
-        return true if true.position - first.position == offset - 1 else None
+        true = self.future[offset - 1]
+        return true if true.position == self.upto + offset else None
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,8 @@ class ServedModel:
             )
         self.require_chunks(chunks, field)
         if not np.isfinite(context_LD).all():
-            raise ContextError(
-                f"{field}: a number is too large for float32, unit vectors are wanted.", "not_finite", field
-            )
+            told = f"{field}: found NaN, infinity or a number beyond float32, unit vectors are wanted."
+            raise ContextError(told, "not_finite", field)
         length_L = np.linalg.norm(context_LD.astype(np.float64), axis=1)
         if (abs(length_L - 1) > UNIT).any():
             worst = int(abs(length_L - 1).argmax())
@@ -141,9 +140,13 @@ class ServedModel:
 
 
 def load_served(
-    name: str, run: str | Path, status: Status = "served", *, device: str = "cpu", precision: str = "auto"
+    name: str, run: str | Path, status: Status = "served", *, device: str = "cpu", precision: str = "fp32"
 ) -> ServedModel:
-    """Load a run's best epoch, or a model folder, in the precision asked for. Raises InputError."""
+    """Load a run's best epoch, or a model folder. Raises InputError.
+
+    precision   fp32 as it was judged in, unless asked otherwise: of the study's p1 a question alone takes 7 ms in fp32
+                and 10 in bf16 on a core that has it, 256 at once 127 and 67; the two agree to a cosine of .9998
+    """
     run = Path(run).resolve()
     found = model_hash(run) if run.is_dir() else ""
     model = load_model(run, device)
