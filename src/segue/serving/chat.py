@@ -139,6 +139,5 @@ async def context_of_stored(id_: str, upto: int, served: ServedModel, helpers: H
         )
     with clock.of("encode"):
         vectors_LD = await helpers.vectors_of(run, served.model.space)
-    return Context(
-        vectors_LD, [passage.text for passage in run], "stored", [passage.row for passage in run], passages[at + 1 :]
-    )
+    texts, rows = [passage.text for passage in run], [passage.row for passage in run]
+    return Context(vectors_LD, texts, "stored", rows, upto, passages[at + 1 :])
