@@ -9,12 +9,17 @@ from starlette.responses import Response
 
 import segue.report
 from segue.serving.assets import Assets
-from segue.serving.http import Service, create_app
+from segue.serving.http import Router, Service, create_app
 from segue.serving.limits import Settings
+from segue.serving.passages import Passages
+from segue.serving.server import default_url
 from segue.serving.studio.compare_routes import ComparePages
 from segue.serving.studio.corpus_routes import CorpusPages
 from segue.serving.studio.frontier_routes import FrontierPages
 from segue.serving.studio.listing import Runs
+from segue.serving.studio.map_routes import MapPages
+from segue.serving.studio.near import Near
+from segue.serving.studio.near_routes import near_routes
 from segue.serving.studio.pages import Pages
 from segue.serving.studio.run_routes import RunPages
 from segue.vectors import Store
@@ -29,21 +34,25 @@ class Sources:
 
     runs: Path
     store: Path | None = None
-    predictor: str = "http://127.0.0.1:9007"
-    decoder: str = "http://127.0.0.1:7002"
+    predictor: str = default_url("predictor")
+    decoder: str = default_url("decoder")
 
 
 def studio_app(sources: Sources, settings: Settings) -> FastAPI:
     """Raises InputError when the folder of runs or the store cannot be read."""
     pages, runs = Pages(), Runs(sources.runs)
     store = Store(sources.store) if sources.store else None
-    router = APIRouter()
+    passages = Passages(store) if store else None
+    near = Near(sources.predictor, sources.decoder, settings.token)
+    router = Router()
     router.include_router(RunPages(runs, pages).router())
     router.include_router(ComparePages(runs, pages).router())
     router.include_router(FrontierPages(runs, pages).router())
     router.include_router(CorpusPages(store, pages).router())
+    router.include_router(MapPages(store, passages, near, pages).router())
+    router.include_router(near_routes(near, passages))
     router.include_router(_static())
-    return create_app(Service("studio", ABOUT, router, pages=True), settings)
+    return create_app(Service("studio", ABOUT, router, running=near.running, pages=True), settings)
 
 
 def _static() -> APIRouter:
