@@ -16,18 +16,23 @@ PATIENCE = 300.0  # seconds for a service to load
 
 
 class ServiceProcess:
-    """`segue serve NAME …` on a free port; its log lines are passed on with its name."""
+    """A command that says `name: http://…` on stderr once it answers; its other lines are passed on with its name."""
 
-    def __init__(self, name: str, options: Sequence[str] = ()):
+    def __init__(self, name: str, command: Sequence[str]):
         self.name, self.url = name, ""
-        command = [sys.executable, "-c", "from segue.cli import main; main()", "serve", name, "--port", "0", *options]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
         self._said: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True)
         self._reader.start()
+
+    @classmethod
+    def of(cls, service: str, *options: str) -> "ServiceProcess":
+        """`segue serve SERVICE …` on a free port."""
+        start = [sys.executable, "-c", "from segue.cli import main; main()", "serve", service, "--port", "0"]
+        return cls(service, [*start, *options])
 
     def _listen(self, stream: IO[str]) -> None:
         for line in stream:
@@ -76,7 +81,7 @@ def services(
 
     def start(name: str, *options: str) -> None:
         if name in names:
-            running[name] = ServiceProcess(name, options)
+            running[name] = ServiceProcess.of(name, *options)
 
     def url(name: str) -> str:
         return running[name].ready() if name in running else "http://127.0.0.1:9"
