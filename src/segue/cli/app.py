@@ -19,6 +19,7 @@ from segue.cli import (
     import_,
     notes,
     predict,
+    rank,
     recipe,
     registry,
     report,
@@ -62,6 +63,7 @@ app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("notes")(notes.notes)
 app.command("predict")(predict.predict)
+app.command("rank")(rank.rank)
 app.command("chat")(chat.chat)
 app.add_typer(registry.app, name="registry")
 app.add_typer(serve.app, name="serve")
