@@ -38,7 +38,8 @@ def span_of(passages: Passages, document: str, start: int) -> Span | None:
 
 
 def vectors_of(store: Store, span: Span) -> np.ndarray:
-    """→ (n, D) float32 unit vectors"""
+    """→ (n, D) float32 unit vectors. Raises InputError where one is not finite."""
+    store.require_finite(np.arange(span.rows.start, span.rows.stop))
     return normalise(np.asarray(store.vectors_ND[span.rows], dtype=np.float32))
 
 

@@ -19,6 +19,7 @@ from segue.serving.studio.near import Near
 from segue.serving.studio.pages import Pages
 from segue.vectors import Space, Store, require_same_space
 
+BEGINNING = 12  # chunks
 NO_STORE = "the studio was started without a store; start it with: segue serve studio --store STORE"
 
 
@@ -49,18 +50,34 @@ class MapPages:
         ) -> Response:
             return JSONResponse(await self.map(document, start, model, steering))
 
+        @router.get("/api/texts", tags=["studio"], summary="How a document begins", responses=problems(404, 422))
+        async def texts(document: Annotated[str, Query(min_length=1, max_length=1000)]) -> Response:
+            return JSONResponse(await asyncio.to_thread(self.beginning, document))
+
         return router
+
+    def _span(self, document: str, start: int) -> Span:
+        """Raises Refusal 404 without a store, and for an unknown document."""
+        if self._passages is None:
+            raise Refusal(404, NO_STORE, code="no_store")
+        span = span_of(self._passages, document, start)
+        if span is None:
+            raise Refusal(404, "document: the store holds no such document.", code="unknown_document", field="document")
+        return span
+
+    def beginning(self, document: str) -> dict[str, Any]:
+        """The texts of its first chunks, None where the store keeps none."""
+        rows = self._span(document, 0).rows
+        assert self._passages is not None
+        return {"texts": [one.text for one in self._passages.at(range(rows.start, rows.stop)[:BEGINNING])]}
 
     async def map(self, document: str, start: int, model: str, steering: float) -> dict[str, Any]:
         """The document's chunks and likeness; the predictions too, or `trouble`: why there are none.
 
         Raises Refusal 404 without a store, and for an unknown document.
         """
-        if self._store is None or self._passages is None:
-            raise Refusal(404, NO_STORE, code="no_store")
-        span = span_of(self._passages, document, start)
-        if span is None:
-            raise Refusal(404, "document: the store holds no such document.", code="unknown_document", field="document")
+        span = self._span(document, start)
+        assert self._store is not None
         vectors_nD = await asyncio.to_thread(document_map.vectors_of, self._store, span)
         found = await asyncio.to_thread(self._described, span, vectors_nD)
         try:

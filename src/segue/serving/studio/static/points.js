@@ -6,13 +6,13 @@ said.hidden = true;
 document.body.append(said);
 let shown = null;
 
-function hide() {
+export function hide() {
   shown?.classList.remove("on");
   shown = null;
   said.hidden = true;
 }
 
-function show(point) {
+export function show(point) {
   if (point === shown) return;
   hide();
   shown = point;
