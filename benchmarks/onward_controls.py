@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from segue.geometry import normalise
+from segue.models import Predictor
 from segue.models.controls import SlotWeights, _Control
 from segue.models.fitting import _conditional_logit
 from segue.windows import Windows
@@ -58,13 +59,12 @@ def document_vectors(windows: Windows, rows: Rows, document: int) -> Tensor:
 
 @dataclass
 class PoolCentred:
-    """Cheat: knows the pool `future` of each window, and takes its mean off what another control says.
+    """Cheat: knows the pool `future` of each window, and takes a share of its mean off what another predicts.
 
-    base      the control; `share` of the pool's mean is taken off its direction
     No predictor of a context can have it, but whoever is handed candidates to order has: `segue rank`.
     """
 
-    base: _Control
+    base: Predictor
     rows: Rows
     share: float
 
@@ -82,9 +82,9 @@ class PoolCentred:
         for last, earlier, document in zip(windows.last_W, windows.earlier_W, windows.document_W, strict=True):
             past = windows.store.first_row_G[document] + windows.store.length_G[document]
             read = earlier + 1 if self.reach is None else self.reach
-            direction_D = self.base.direction(self.rows(np.arange(last - read + 1, last + 1))[None])[0]
+            base_D = self.base.predict(self.rows(np.arange(last - read + 1, last + 1))[None])[0]
             pool_D = self.rows(np.arange(last + 1, past)).mean(0)
-            answers.append(direction_D - self.share * pool_D)
+            answers.append(base_D - self.share * pool_D)
         return normalise(torch.stack(answers))
 
     def predict(self, context_BCD: Tensor) -> Tensor:

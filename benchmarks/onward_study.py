@@ -49,7 +49,7 @@ EXPERIMENTS = (
     Experiment("base", seeds=THREE),
     *(Experiment(f"curve-{n}", documents=n, seeds=THREE) for n in (175, 350, 700)),
     *(Experiment(f"probe-{n}", PROBE, n) for n in (1900, 700, 350, 175)),
-    Experiment("no-skip", ("model.skip=null", "model.skip_mean=null", "model.skip_places=null", "model.residual=null")),
+    Experiment("no-skip", ("model.skip=null", "model.skip_mean=null", "model.skip_places=null")),
     Experiment("no-mean", ("model.skip_mean=null",)),
     Experiment("no-places", ("model.skip_places=null",)),
     Experiment("one-place", ("model.skip_places=1",)),

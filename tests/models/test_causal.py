@@ -29,6 +29,8 @@ def made(**shared) -> Causal:
     torch.manual_seed(0)
     model = build_model("causal", Space("test", 10), SMALL["causal"].model_copy(update=shared))
     assert isinstance(model, Causal)
+    if model.skip is not None:  # where the network begins by saying nothing: as if trained
+        torch.nn.init.normal_(model.head[1].weight, std=0.3)
     return model.eval()
 
 
@@ -169,6 +171,18 @@ def test_it_begins_near_copying(shared):
     raw_BD = model(context_BCD)
     assert torch.nn.functional.cosine_similarity(raw_BD, context_BCD[:, -1]).mean() > 0.75
     assert 0.5 < raw_BD.norm(dim=1).mean() < 2
+
+
+def test_beside_a_skip_it_begins_as_the_control_of_the_skip_s_weights_and_learns_from_there():
+    torch.manual_seed(0)
+    options = SMALL["causal"].model_copy(update={"skip": SKIP, "skip_mean": -0.7, "skip_places": 2})
+    model, document_BND = build_model("causal", Space("test", 10), options), unit(2, 7, 10)
+    raw_BND = model.train().positions(document_BND)
+    for n in range(7):
+        recent = sum(w * document_BND[:, n - k] for k, w in enumerate(SKIP) if n >= k)
+        torch.testing.assert_close(raw_BND[:, n], recent - 0.7 * document_BND[:, : n + 1].mean(1))
+    (raw_BND - unit(2, 7, 10, seed=3)).square().sum().backward()
+    assert model.head[1].weight.grad.abs().max() > 0
 
 
 @pytest.fixture
