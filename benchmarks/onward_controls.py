@@ -69,12 +69,8 @@ class PoolCentred:
     share: float
 
     def __post_init__(self) -> None:
-        self.name, self.dim, self.context, self.horizon = (
-            f"pool_centred-{self.share:g}",
-            self.base.dim,
-            self.base.context,
-            1,
-        )
+        self.name = f"{self.base.name}, pool-centred {self.share:g}"
+        self.dim, self.context, self.horizon = self.base.dim, self.base.context, self.base.horizon
         self.facets, self.reach = ("rank",), self.base.reach
 
     def predict_windows(self, windows: Windows) -> Tensor:

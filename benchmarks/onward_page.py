@@ -6,18 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from onward_study import EXPERIMENTS, Experiment
+from onward_study import EXPERIMENTS, POOL_SHARES, Experiment
 from segue.statistics import DocumentBootstrap, Result, result_of
 
 CONTROLS = ("copy_last", "by_hand", "rank_weights", "document_weights")
-CHEATS = (
-    "context_mean",
-    "read_avoider",
-    "pool_centred-0.25",
-    "pool_centred-0.5",
-    "pool_centred-0.75",
-    "pool_centred-1",
-)
+CENTRED = tuple(f"document_weights, pool-centred {share:g}" for share in POOL_SHARES)
+CHEATS = ("context_mean", "read_avoider", *CENTRED)
 PAGE = Path(__file__).parent.parent / "docs" / "onward.md"
 
 
