@@ -2,10 +2,11 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from command_line import Ran, Refused, Segue
 from known_stores import build_store
 from segue.cli import main
 from segue.vectors import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 torch.set_num_threads(1)
 os.environ["SEGUE_CACHE"] = "off"  # no test reads what another measured, or writes into a home
@@ -65,3 +69,21 @@ def refused(segue: Segue, tmp_path: Path) -> Refused:
         return ran.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium: the system's where there is one, else playwright's own. Without one the tests fail, with the remedy."""
+    from playwright.sync_api import Error, sync_playwright  # half a second that few tests need
+
+    with sync_playwright() as playwright:
+        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        try:
+            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            raise RuntimeError(
+                "Pages are tested in a browser and none was found. Install one with "
+                "`.venv/bin/playwright install chromium` (or Debian's package `chromium`)."
+            ) from error
+        yield started
+        started.close()

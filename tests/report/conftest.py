@@ -1,13 +1,11 @@
-"""The tiny run as a folder, and a browser."""
+"""The tiny run as a folder."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+
 from tiny_run import MARKUP, RECIPE, MakeRun
 
 
@@ -31,19 +29,3 @@ def make_run(tmp_path: Path) -> MakeRun:
         return run
 
     return make
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium: the system's where there is one, else playwright's own. Without one the tests fail, with the remedy."""
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        try:
-            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except Error as error:
-            raise RuntimeError(
-                "The report's page is tested in a browser and none was found. Install one with "
-                "`.venv/bin/playwright install chromium` (or Debian's package `chromium`)."
-            ) from error
-        yield started
-        started.close()
