@@ -40,7 +40,7 @@ def encoder_url(text_encoder: TextEncoder) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def text_store(text_encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """196 sentences of real text in 14 documents, encoded by the real MiniLM."""
+    """120 sentences of real text in 10 documents, encoded by the real MiniLM."""
     return make_text_store(tmp_path_factory.mktemp("text") / "reference", text_encoder)
 
 

@@ -15,12 +15,12 @@ from segue.training import finish_run, open_data, open_run, train
 from segue.vectors import Store, write_store
 from segue.windows import split_by_fractions
 
-DOCUMENTS, CHUNKS = 14, 14
+DOCUMENTS, CHUNKS = 10, 12
 SMALL = ("model={family: transformer, width: 32, layers: 1, heads: 2, feed_forward: 32}", "epochs=3", "batch=16")
 
 
 def make_text_store(path: Path, encoder: TextEncoder) -> Store:
-    """Sentences of Python's language reference: 14 documents of 14 chunks."""
+    """Sentences of Python's language reference: 10 documents of 12 chunks."""
     chunked = ((document, cut(document, Chunking("sentence"))) for document in reference_documents())
     kept = list(islice((pair for pair in chunked if len(pair[1]) >= CHUNKS), DOCUMENTS))
     texts = [chunk.text for _, chunks in kept for chunk in chunks[:CHUNKS]]

@@ -13,10 +13,12 @@ from segue.vectors import Space
 SPACE = Space("test", 16)
 
 
-def small_model(name: str = "small", seed: int = 0, family: str = "transformer", **contract: Any) -> LatentModel:
+def small_model(
+    name: str = "small", seed: int = 0, family: str = "transformer", space: Space = SPACE, **contract: Any
+) -> LatentModel:
     torch.manual_seed(seed)
     options = TransformerOptions(width=16, layers=1, heads=2, feed_forward=16) if family == "transformer" else None
-    return build_model(family, SPACE, options, name=name, **contract).eval()
+    return build_model(family, space, options, name=name, **contract).eval()
 
 
 def five_cat(model: LatentModel, passed: bool, *, certified: bool = True, true_last: float = 0.47) -> dict[str, Any]:
