@@ -197,6 +197,7 @@ def test_info_and_health(url: str):
     _, info = ask(f"{url}/info")
     assert info["methods"] == ["nearest"] and info["index"] == "exact" and info["inverter"] is None
     assert info["store"]["chunks"] == 125 and info["store"]["space"]["dim"] == DIM
+    assert "gtr-t5-base" in info["notes"][0] and "ielabgroup" in info["notes"][0]
     assert ask(f"{url}/health")[1]["status"] == "ok"
 
 
@@ -207,8 +208,8 @@ def test_a_store_without_texts_names_rows(tmp_path: Path, serve):
     found = ask(f"{url}/decode", {"vectors": GOOD})[1]["results"][0][0]
     assert found["text"] is None and isinstance(found["row"], int) and found["document"] in IDS
     _, info = ask(f"{url}/info")
-    assert info["store"]["with_text"] == 0 and len(info["notes"]) == 1
-    assert "holds no text" in info["notes"][0] and info["notes"] == decoder.notes()
+    assert info["store"]["with_text"] == 0
+    assert "holds no text" in decoder.notes()[0] and decoder.notes()[0] in info["notes"]
 
 
 def test_the_documented_examples_have_the_bodies_shape(url: str):

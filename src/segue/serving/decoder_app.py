@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Path, Query
@@ -11,6 +12,7 @@ from segue.serving.batching import Batcher
 from segue.serving.bodies import SpaceBody
 from segue.serving.decoder_bodies import (
     MOST_CHUNKS,
+    MOST_INVERTED,
     MOST_LISTED,
     MOST_RESULTS,
     ChunkBody,
@@ -22,6 +24,7 @@ from segue.serving.decoder_bodies import (
     DocumentEntry,
     DocumentList,
     FoundBody,
+    InverterBody,
     StoreBody,
 )
 from segue.serving.http import Router, Service, create_app
@@ -32,16 +35,18 @@ from segue.serving.refusals import Refusal, problems
 if TYPE_CHECKING:
     from segue.serving.decoding import Decoded, StoreDecoder
     from segue.serving.nearest import Query as Question
+    from segue.serving.writing import TextWriter
 
 ABOUT = (
     "Vectors to text: the nearest chunks of a store, and where an inverter fits, text written from the vector "
     "(vec2text). Every result carries a cosine that was measured, none that was guessed."
 )
+NEAREST_ONLY = {"k", "exclude_rows", "exclude_vectors", "document", "after_row"}
 BATCH = 64  # vectors searched at once; two batches of a store of a million chunks keep a request waiting for a second
 
 
-def decoder_app(decoder: "StoreDecoder", settings: Settings) -> FastAPI:
-    """The service around a store."""
+def decoder_app(decoder: "StoreDecoder", settings: Settings, writer: "TextWriter | None" = None) -> FastAPI:
+    """The service around a store, and an inverter where one fits it."""
     metrics = Metrics()
     queue: Batcher[Question, list[Decoded]] = Batcher(
         decoder.answers,
@@ -52,19 +57,28 @@ def decoder_app(decoder: "StoreDecoder", settings: Settings) -> FastAPI:
     )
     store = store_body(decoder)
     router = Router()
-    router.include_router(_decode(decoder, queue, store))
+    router.include_router(_decode(decoder, queue, writer, store))
     router.include_router(_documents(decoder))
 
     @router.get("/info", tags=["decoder"], summary="The store, the methods and the limits")
     async def info() -> DecoderInfo:
-        return DecoderInfo(store=store, index=decoder.nearest.index, methods=["nearest"], notes=decoder.notes())
+        return DecoderInfo(
+            store=store,
+            index=decoder.nearest.index,
+            methods=["nearest", "vec2text"] if writer else ["nearest"],
+            inverter=InverterBody(**asdict(writer.inversion.about)) if writer else None,
+            notes=decoder.notes() if writer else [*decoder.notes(), decoder.no_inverter()],
+        )
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        async with queue:
+        async with queue, writer.running(metrics) if writer else nullcontext():
             yield
 
-    return create_app(Service("decoder", ABOUT, router, running=running, metrics=metrics), settings)
+    async def health() -> list[str]:
+        return await writer.trouble() if writer else []
+
+    return create_app(Service("decoder", ABOUT, router, running=running, health=health, metrics=metrics), settings)
 
 
 def store_body(decoder: "StoreDecoder") -> StoreBody:
@@ -78,14 +92,19 @@ def store_body(decoder: "StoreDecoder") -> StoreBody:
     )
 
 
-def _decode(decoder: "StoreDecoder", queue: "Batcher[Question, list[Decoded]]", store: StoreBody) -> Router:
+def _decode(
+    decoder: "StoreDecoder",
+    queue: "Batcher[Question, list[Decoded]]",
+    writer: "TextWriter | None",
+    store: StoreBody,
+) -> Router:
     router = Router(tags=["decoder"])
 
     @router.post("/decode", summary="What vectors say", responses=problems(404, 422, 502))
     async def decode(body: DecodeBody) -> DecodeAnswer:
         _check_widths(body, decoder)
         if body.method == "vec2text":
-            raise no_inverter(decoder)
+            return await _write(body, decoder, writer, store)
         done = await queue.submit(
             decoder.queries(body.vectors, body.k, body.exclude_rows, body.exclude_vectors, _candidates(body, decoder))
         )
@@ -97,6 +116,31 @@ def _decode(decoder: "StoreDecoder", queue: "Batcher[Question, list[Decoded]]", 
         )
 
     return router
+
+
+async def _write(
+    body: DecodeBody, decoder: "StoreDecoder", writer: "TextWriter | None", store: StoreBody
+) -> DecodeAnswer:
+    if writer is None:
+        raise Refusal(422, f"method: {decoder.no_inverter()}", code="no_inverter", field="method")
+    for field in sorted(body.model_fields_set & NEAREST_ONLY):
+        raise Refusal(
+            422, f"{field}: is for nearest; vec2text searches nothing. Leave it out.", code="unused", field=field
+        )
+    if len(body.vectors) > MOST_INVERTED:
+        message = f"vectors: found {len(body.vectors):,}, vec2text takes {MOST_INVERTED} at a time."
+        raise Refusal(422, message, code="too_long", field="vectors")
+    done = await writer.write(decoder.unit(body.vectors), body.steps, body.beam)
+    return DecodeAnswer(
+        results=[[FoundBody(text=text, cosine=value)] for text, value in zip(done.texts, done.cosines, strict=True)],
+        method="vec2text",
+        store=store,
+        milliseconds=DecodeTimes(
+            queue=round(1000 * done.waited, 3),
+            decode=round(1000 * done.worked, 3),
+            encode=round(1000 * done.encoded, 3),
+        ),
+    )
 
 
 def _documents(decoder: "StoreDecoder") -> Router:
@@ -199,8 +243,3 @@ def _unknown(field: str) -> Refusal:
         code="unknown_document",
         field=field,
     )
-
-
-def no_inverter(decoder: "StoreDecoder") -> Refusal:
-    """Why vec2text is not offered, and what it would take."""
-    return Refusal(422, "method: vec2text is not offered here.", code="no_inverter", field="method")

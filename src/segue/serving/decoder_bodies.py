@@ -12,6 +12,7 @@ MOST_RESULTS = 20_000  # n × k
 MOST_EXCLUDED = 256  # vectors
 MOST_EXCLUDED_ROWS = 10_000
 MOST_STEPS, MOST_BEAM = 50, 8
+MOST_INVERTED = 64  # vectors of one request for vec2text
 MOST_LISTED = 1000  # documents in one answer
 MOST_CHUNKS = 10_000
 _ROW = Annotated[int, Field(ge=0, le=(1 << 62))]
@@ -65,8 +66,9 @@ class FoundBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": _PASSAGE})
     text: str | None = Field(default=None, description="None where the store holds no text.")
-    cosine: float = Field(
-        description="Between the vector handed in and the chunk's own; for vec2text, the re-encoded text's."
+    cosine: float | None = Field(
+        description="Between the vector handed in and the chunk's own; for vec2text, the re-encoded text's. Null only "
+        "for an empty text."
     )
     row: int | None = Field(default=None, description="The chunk's row in the store.")
     document: str | None = Field(default=None, description="The id of its document.")
@@ -186,3 +188,4 @@ class DecoderInfo(Body):
     notes: list[str] = Field(description="What to know: no texts in the store, why vec2text is not offered.")
     most_vectors: int = MOST_VECTORS
     most_found: int = MOST_FOUND
+    most_inverted: int = MOST_INVERTED

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from segue.progress import Progress, silent
-from segue.serving.nearest import Index, NearestChunks, Query
+from segue.serving.inversion import why_no_inverter
+from segue.serving.nearest import Index, NearestChunks, Query, unit_rows
 from segue.serving.passages import Passage, Passages
 from segue.vectors import Store
 
@@ -41,6 +42,14 @@ class StoreDecoder:
             f"{self.store.path.name}: {found}; results name document and row, their text is null. "
             f"`segue embed` makes a store with texts."
         ]
+
+    def no_inverter(self) -> str:
+        """Why vec2text is not offered for this store, and what it would take."""
+        return why_no_inverter(self.store.space)
+
+    def unit(self, vectors: Sequence[Sequence[float]]) -> np.ndarray:
+        """(Q, D) float64, of length 1. Raises InputError."""
+        return unit_rows(np.array(vectors, dtype=np.float64), self.store.dim, "vectors")
 
     def queries(
         self,
