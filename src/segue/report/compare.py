@@ -150,8 +150,9 @@ def compare(
     parts: Sequence[str] = SPLITS,
     sort: str | None = None,
     one_table: bool = False,
+    labels: Sequence[str] | None = None,
 ) -> Comparison:
-    """Read runs in any state and lay them side by side.
+    """Read runs in any state and lay them side by side. `labels`: what to call them, else by their folders.
 
     Raises InputError for what is no run, a run named twice, an unknown pool or sort key.
     """
@@ -159,7 +160,7 @@ def compare(
     keys = [*WORDS, *(column.key for column in columns), *PROFILES]
     if sort is not None and sort not in keys:
         raise InputError(f"--sort: unknown column {sort!r}. {nearest(sort, keys)}")
-    entries = read_entries(runs)
+    entries = read_entries(runs, labels)
     groups = [Group(its, judged_on(its)) for its in grouped(entries)]
     warnings = _warnings(groups, one_table)
     for group in groups:

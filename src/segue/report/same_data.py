@@ -34,10 +34,10 @@ def labels_of(runs: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
-def read_entries(runs: Sequence[str | Path]) -> list[Entry]:
-    """Runs in any state. Raises InputError for what is no run, and for one named twice."""
+def read_entries(runs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Entry]:
+    """Runs in any state, called `labels` or as `labels_of`. Raises InputError for no run, and for one named twice."""
     entries = []
-    for label, path in zip(labels_of(runs), runs, strict=True):
+    for label, path in zip(labels or labels_of(runs), runs, strict=True):
         run = read_begun(path)
         entries.append(Entry(label, run, standing(run), _judged_on(run)))
     return entries

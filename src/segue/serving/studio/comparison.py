@@ -62,12 +62,15 @@ class Comparisons:
     def of(self, choice: Choice) -> Comparison | None:
         """None where there is nothing to compare."""
         folders = self._runs.folders()
-        paths = [folders[name] for name in choice.names if name in folders]
+        names = [name for name in choice.names if name in folders]
+        paths = [folders[name] for name in names]
         if not paths:
             return None
-        made = self._kept.of(
-            choice, paths, lambda: compare(paths, choice.pools, choice.parts, sort="mrr", one_table=choice.mixed)
-        )
+
+        def make() -> Comparison:
+            return compare(paths, choice.pools, choice.parts, "mrr", choice.mixed, names)
+
+        made = self._kept.of(choice, paths, make)
         return replace(made, warnings=[*choice.warnings, *made.warnings])
 
     def contents(self, comparison: Comparison) -> dict[str, Any]:

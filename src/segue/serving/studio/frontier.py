@@ -56,10 +56,7 @@ class Gathered:
 
 def gather(folders: dict[str, Path]) -> list[Gathered]:
     """Tested runs, by what they were judged on; the largest group first."""
-    names = list(folders)
-    entries = [
-        replace(entry, label=name) for name, entry in zip(names, read_entries(list(folders.values())), strict=True)
-    ]
+    entries = read_entries(list(folders.values()), list(folders))
     groups = grouped([entry for entry in entries if entry.tested])
     return sorted((_gathered(group) for group in groups), key=lambda one: -len(_runs(one.found)))
 

@@ -168,7 +168,7 @@ def _card(name: str, folder: Path) -> Card:
     when = _worked(folder)
     try:
         seen, run = view(folder, time.time()), read_begun(folder)
-        rows = compare([folder], parts=(PART,)).groups[0].tables.get(PART) or []
+        rows = compare([folder], parts=(PART,), labels=[name]).groups[0].tables.get(PART) or []
     except InputError as error:
         return Card(name, when, problem=str(error).replace(str(folder), name))
     judged = verdict(run) if run.splits else None
