@@ -88,8 +88,9 @@ class Supervisor:
         return process
 
     def _pass_on(self, name: str, lines: IO[bytes]) -> None:
-        for line in lines:
-            self._tell(f"{name:<{self._width}} │ {line.decode('utf-8', 'replace').rstrip()}")
+        with lines:
+            for line in lines:
+                self._tell(f"{name:<{self._width}} │ {line.decode('utf-8', 'replace').rstrip()}")
 
     def _watch(self, running: "Mapping[str, subprocess.Popen[bytes]]", ready: Callable[[], None]) -> int:
         waited_for = list(self.children)
