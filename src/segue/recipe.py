@@ -152,7 +152,7 @@ class Recipe(_Section):
     @model_validator(mode="after")
     def _terms_fit_the_model(self) -> "Recipe":
         for name, term in self.objective.items():
-            if fault := term.fault(self.model.options):
+            if fault := term.face_fault(self.model.options) or term.fault(self.model.options):
                 raise ValueError(f"objective.{name}: {fault}")
         return self
 

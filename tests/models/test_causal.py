@@ -199,7 +199,7 @@ def test_a_training_batch_holds_the_predictions_for_its_windows(gathered, shared
     model, (windows, rows) = made(**shared), gathered
     seen = []
     for batch in batches_for(model, windows, rows, 8, seed=0, epoch=1):
-        raw_BD, delta_BD, last_BD = model.raw_of(batch)
+        raw_BD, delta_BD, last_BD = model.raw_of(batch)[:3]
         assert (delta_BD is None) is (not {"residual", "skip"} & shared.keys())
         for b, (last, earlier) in enumerate(zip(batch.windows.last_W, batch.windows.earlier_W, strict=True)):
             so_far_1ND = rows(np.arange(last - earlier, last + 1))[None]

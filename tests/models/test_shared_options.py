@@ -49,13 +49,13 @@ def test_a_residual_model_moves_from_the_last_chunk(family):
     context_BCD = unit(3, 5, 10)
     plain, residual = made(family), made(family, residual=0.3)
     residual.load_state_dict({**plain.state_dict(), "alpha": torch.tensor(0.7)})
-    raw_BD, delta_BD, last_BD = residual.parts(context_BCD)
+    raw_BD, delta_BD, last_BD = residual.parts(context_BCD)[:3]
     assert torch.equal(last_BD, context_BCD[:, -1])
     torch.testing.assert_close(delta_BD, plain(context_BCD))
     torch.testing.assert_close(raw_BD, context_BCD[:, -1] + 0.7 * delta_BD)
     assert torch.equal(residual(context_BCD), raw_BD)
     assert made(family, residual=0.3).alpha.item() == pytest.approx(0.3)
-    assert plain.parts(context_BCD)[1:] == (None, None)
+    assert plain.parts(context_BCD)[1:] == (None, None, None)
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -68,7 +68,7 @@ def test_a_skip_is_a_weighted_sum_of_the_last_chunks_beside_what_is_read(family)
     for length in (5, 3, 1):
         context_BCD = unit(3, length, 10)
         u_BD = np.einsum("k,bkd->bd", weight_K[:length], context_BCD.double().numpy()[:, ::-1][:, : len(SKIP)])
-        raw_BD, delta_BD, carried_BD = skipping.parts(context_BCD)
+        raw_BD, delta_BD, carried_BD = skipping.parts(context_BCD)[:3]
         np.testing.assert_allclose(carried_BD.detach().numpy(), u_BD, atol=1e-6)
         np.testing.assert_allclose(raw_BD.detach().numpy(), u_BD + plain(context_BCD).detach().numpy(), atol=1e-6)
         torch.testing.assert_close(delta_BD, plain(context_BCD))
@@ -128,7 +128,7 @@ def test_a_skip_s_places_are_a_vector_for_how_much_was_read(family, length, shar
 def test_alpha_is_learned(family):
     """dL/dα = Σ delta · dL/dy."""
     residual, context_BCD = made(family, residual=0.5), unit(3, 5, 10)
-    raw_BD, delta_BD, _ = residual.parts(context_BCD)
+    raw_BD, delta_BD, _ = residual.parts(context_BCD)[:3]
     target_BD = unit(3, 10, seed=2)
     (raw_BD - target_BD).square().mean().backward()
     by_hand = (delta_BD * 2 * (raw_BD - target_BD)).mean()
@@ -184,7 +184,7 @@ def test_models_saved_before_there_were_shared_options_still_load(tmp_path):
 
 def test_a_steered_residual_model_keeps_its_delta():
     base, context_BCD = made("amn", residual=0.5), unit(3, 5, 10)
-    raw_BD, delta_BD, _ = Steered(base, 0.2).parts(context_BCD)
+    raw_BD, delta_BD, _ = Steered(base, 0.2).parts(context_BCD)[:3]
     torch.testing.assert_close(raw_BD, base(context_BCD) - 0.2 * context_BCD[:, -1])
     torch.testing.assert_close(delta_BD, base.parts(context_BCD).delta_BD)
 

@@ -95,6 +95,11 @@ class Measured:
             **arrays,
         )
 
+    def with_mean(self, mean: "Measured") -> "Measured":
+        """Of a model of two faces: these ranks, and of its mean face all that tells how near it lies to a chunk."""
+        names = ("similarity_PKW", "cos_PSW", "par_PW", "mse_PW", "l2_PW", "l2_raw_PW")
+        return replace(self, **{name: getattr(mean, name) for name in names})
+
     def beside(self, other: "Measured") -> "Measured":
         """These predictors and others measured on the same windows: P + P' of them."""
         names = ("similarity_PKW", "cos_PSW", "rank_PSW", "par_PW", "mse_PW", "l2_PW", "l2_raw_PW")

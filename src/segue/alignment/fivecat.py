@@ -13,7 +13,7 @@ from segue.alignment.compare import Measured
 from segue.alignment.figures import Figures, figures
 from segue.alignment.gates import Evidence, all_passed, judge
 from segue.alignment.legacy import with_legacy
-from segue.alignment.measure import Part, measure
+from segue.alignment.measure import Part, measure_judged
 from segue.alignment.profiles import Profiles, choose_profiles
 from segue.alignment.rollouts import Reencoder
 from segue.errors import InputError
@@ -100,7 +100,7 @@ def tested(
     def controls() -> dict[str, Predictor]:
         return controls_for(fitted, every, device, seed)
 
-    own = measure({"": judged}, part, device=device, seed=seed, reencoder=reencoder, progress=progress)
+    own = measure_judged(judged, part, device=device, seed=seed, reencoder=reencoder, progress=progress)
     measured, were_kept = controls_beside(
         judged,
         part,
@@ -276,7 +276,7 @@ def mini_5cat(
     """Tests A and B on a sample of VAL, for each epoch's history: metric → value, None where not computed."""
     windows = val.sample(samples, seed)
     part = Part("VAL", windows, windows.documents)
-    measured = measure({"": predictor}, part, device=device, only_whole=True, seed=seed)
+    measured = measure_judged(predictor, part, device=device, only_whole=True, seed=seed)
     found = figures(measured, 0, windows, DocumentBootstrap(windows.document_W, resamples=0), predictor.reach)
     paths = {
         **{name: (name,) for name in ("cos", "margin", "margin_last", "win_last", "direction", "peak")},

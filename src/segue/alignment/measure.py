@@ -5,6 +5,7 @@ Legend: P predictors, S asks, W windows, B windows of a block, N chunks, D width
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from segue.alignment.compare import Corpus, Measured, compare
 from segue.alignment.forwards import Chance, Questions, answer, asks_of, shuffled_orders
 from segue.alignment.rollouts import Reencoder
 from segue.alignment.secondary import measure_secondary
+from segue.models.faces import mean_face
 from segue.models.predictor import Predictor, RawPredictor
 from segue.progress import Progress, silent
 from segue.windows import Windows
@@ -97,6 +99,13 @@ def measure(
             predictors, windows, corpus, rows, seed=seed, reencoder=reencoder, progress=progress
         ),
     )
+
+
+def measure_judged(judged: Predictor, part: Part, **how: Any) -> Measured:
+    """`measure` of one predictor. Of a model of two faces each is asked for itself, its rollouts too: ranks are those
+    of its own prediction, cosines and distances those of its mean face."""
+    own, mean = measure({"": judged}, part, **how), mean_face(judged)
+    return own if mean is None else own.with_mean(measure({"": mean}, part, **how))
 
 
 def other_document_rows(part: Part, generator: torch.Generator) -> np.ndarray | None:

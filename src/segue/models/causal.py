@@ -24,6 +24,7 @@ class CausalOptions(Options):
     heads: int = Field(6, ge=1)
     feed_forward: int = Field(640, ge=1)
     dropout: float = Field(0.3, ge=0, lt=1)
+    mean_head: bool = False
 
     @model_validator(mode="after")
     def _heads_of_even_width(self) -> "CausalOptions":
@@ -130,6 +131,10 @@ class Block(nn.Module):
         return grown_BNW
 
 
+def _fresh_head(width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.RMSNorm(width, eps=1e-6), nn.Linear(width, dim, bias=False))
+
+
 class Causal(LatentModel):
     """A decoder that reads a document from its beginning and predicts after every chunk (SPEC §7).
 
@@ -154,15 +159,19 @@ class Causal(LatentModel):
         self.reach = None
         self.project = nn.Linear(self.inputs, chosen.width, bias=False)
         self.blocks = nn.ModuleList(Block(layer, chosen) for layer in range(chosen.layers))
-        out = nn.Linear(chosen.width, self.dim, bias=False)
-        self.head = nn.Sequential(nn.RMSNorm(chosen.width, eps=1e-6), out)
+        self.head = _fresh_head(chosen.width, self.dim)
+        self.mean_head = _fresh_head(chosen.width, self.dim) if chosen.mean_head else None
+        self.two_faced = chosen.mean_head
         # It begins as the way in and back, so near copying: that what is read can be written need not be learned. VAL
         # cos after one epoch of 26,358 windows .48 against .37 (MiniLM, width 256), and .51 at width 384, where
         # nothing of a chunk is lost on the way.
         nn.init.orthogonal_(self.project.weight)
         # Beside a skip the network begins by saying nothing: the model begins as the control of the skip's weights.
         with no_grad():
-            out.weight.copy_(self.project.weight[:, : self.dim].T if self.skip is None else torch.zeros(()))
+            back = self.project.weight[:, : self.dim].T
+            for head, weight in ((self.head, back if self.skip is None else 0 * back), (self.mean_head, back)):
+                if head is not None:
+                    head.get_parameter("1.weight").copy_(weight)
 
     def slots(self, length: int) -> Tensor:
         return (torch.arange(length) / max(1, self.context - 1)).clamp(max=1)
@@ -176,11 +185,11 @@ class Causal(LatentModel):
             hidden_BNW = block(hidden_BNW, cache)
         return hidden_BNW
 
-    def written(self, hidden_XW: Tensor) -> Tensor:
-        """The output of any positions: (…, W) → (…, D)"""
+    def written(self, hidden_XW: Tensor, head: nn.Module | None = None) -> Tensor:
+        """The output of a head, its own without one, at any positions: (…, W) → (…, D)"""
         # Without the factor an RMSNorm's output of length √W makes outputs ten times too long, and the first epochs go
         # into shrinking them: VAL cos .06 after one epoch of 26,358 windows, .37 with it (MiniLM, width 256, lr 5e-4).
-        out_XD: Tensor = self.head(hidden_XW) * self.dim**-0.5
+        out_XD: Tensor = (head or self.head)(hidden_XW) * self.dim**-0.5
         return out_XD
 
     def read(self, context_BCI: Tensor) -> Tensor:
@@ -196,7 +205,15 @@ class Causal(LatentModel):
             return super().raw_of(batch)
         vectors_GND, document_B, place_B = batch.documents
         hidden_BW = self.hidden(self.with_channel(vectors_GND))[document_B, place_B]
-        return self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
+        made = self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
+        return made if self.mean_head is None else made._replace(mean_BD=self.written(hidden_BW, self.mean_head))
+
+    def parts(self, context_BCD: Tensor) -> Parts:
+        made = super().parts(context_BCD)
+        return made if self.mean_head is None else made._replace(mean_BD=self.mean_raw(context_BCD))
+
+    def mean_raw(self, context_BCD: Tensor) -> Tensor:
+        return self.written(self.hidden(self.with_channel(context_BCD))[:, -1], self.mean_head)
 
     def generate(self, context_BCD: Tensor, steps: int) -> Tensor:
         """Unit predictions, each read after those before it: (B, C, D) → (B, steps, D)

@@ -3,7 +3,7 @@
 Legend: B batch, C context length, D width of the vectors, I width of what a family reads: D, or D + 1 with the channel.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
@@ -57,11 +57,13 @@ class Parts(NamedTuple):
     raw_BD    the raw output r; of a residual model y = u + α·delta
     delta_BD  what a residual model read; None for others
     last_BD   u, the last chunk as the model was handed it, or what `skip` made of the last ones; None for others
+    mean_BD   the raw output of the mean head of a model of two faces; None for others
     """
 
     raw_BD: Tensor
     delta_BD: Tensor | None = None
     last_BD: Tensor | None = None
+    mean_BD: Tensor | None = None
 
 
 class LatentModel(nn.Module):
@@ -73,7 +75,8 @@ class LatentModel(nn.Module):
     facets     what it claims to be: `mean`, `rank` or both
     options    an instance of the family's `options_type`
 
-    `inputs` is I, the width of what `read` is handed; `reads_documents` says that it is trained on whole documents.
+    `inputs` is I, the width of what `read` is handed; `reads_documents` says that it is trained on whole documents;
+    `two_faced` that a second head estimates the mean (`mean_raw`), while the model's own prediction ranks.
     """
 
     family: ClassVar[str]
@@ -102,6 +105,7 @@ class LatentModel(nn.Module):
         self.skip = None if skip is None else Skip(skip, mean, places, self.dim)
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
+        self.two_faced = False
 
     @property
     def parameter_count(self) -> int:
@@ -152,8 +156,12 @@ class LatentModel(nn.Module):
         """Raw output r, before normalising: (B, C, D) → (B, D). A mean model's r estimates E[target | context]."""
         return self.parts(context_BCD).raw_BD
 
-    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit predictions and raw outputs of one forward, in evaluation mode, without gradients.
+    def mean_raw(self, context_BCD: Tensor) -> Tensor:
+        """Raw output of the mean head of a model of two faces: (B, C, D) → (B, D)"""
+        raise NotImplementedError
+
+    def predicted_by(self, forward: Callable[[Tensor], Tensor], context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit predictions and raw outputs of a forward of this model, in evaluation mode, without gradients.
 
         (B, C, D) float32 → (B, D), (B, D). Raises InputError for vectors of another width.
         """
@@ -163,8 +171,12 @@ class LatentModel(nn.Module):
                 f"wanted. Embed the text with `segue embed --encoder {self.space.encoder}`."
             )
         with evaluating(self), no_grad(), autocast(self.precision, context_BCD.device):
-            raw_BD = self(context_BCD).float()
+            raw_BD = forward(context_BCD).float()
         return normalise(raw_BD), raw_BD
+
+    def predict_with_raw(self, context_BCD: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit predictions and raw outputs of one forward, as `predicted_by`."""
+        return self.predicted_by(self, context_BCD)
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions for unit contexts, oldest chunk first: (B, C, D) float32 → (B, D) float32."""

@@ -3,7 +3,7 @@
 Legend: B batch, D width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ class Pass:
     epoch     from 1: a term's margin may change with it as its weight does
     rows      the way to chunks beyond the window
     delta_BD  what a residual model added to the last chunk; None for other models
+    mean_BD   the raw output of the mean head of a model of two faces; None for other models
     heads     a term's name → its own trained part
     """
 
@@ -34,6 +35,7 @@ class Pass:
     epoch: int
     rows: Rows
     delta_BD: Tensor | None = None
+    mean_BD: Tensor | None = None
     heads: nn.ModuleDict = field(default_factory=nn.ModuleDict)
 
     @classmethod
@@ -50,7 +52,13 @@ class Pass:
         shown = batch.with_last(some_hidden(batch.context_BCD[:, -1], drop)) if drop else batch
         parts = model.raw_of(shown)
         heads = nn.ModuleDict() if heads is None else heads
-        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, heads)
+        mean_BD = None if parts.mean_BD is None else parts.mean_BD.float()
+        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, mean_BD, heads)
+
+    @cached_property
+    def mean_face(self) -> "Pass":
+        """The same pass with the mean head's output for the model's; itself where there is no such head."""
+        return self if self.mean_BD is None else replace(self, raw_BD=self.mean_BD, delta_BD=None)
 
     @cached_property
     def pred_BD(self) -> Tensor:

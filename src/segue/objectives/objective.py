@@ -109,7 +109,7 @@ class Objective:
         for name, term in self.terms.items():
             if not term.weight.at(made.epoch):
                 continue
-            values[name] = term.value(made)
+            values[name] = term.value(made if term.face is None else made.mean_face)
             weights[name] = self._weight(name, term, made, values[name])
             if term.skip is not None and term.skip.holds(made):
                 weights[name] = 0.0

@@ -3,7 +3,7 @@
 Legend: B batch, D width.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, field_validator
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Term(BaseModel):
     weight    by epoch, or chosen by a controller (`Rho`)
     adaptive  a factor for each window
     skip      when the term is left out of a step
+    face      `mean`: what the term reads as raw_BD and p is the mean head's, of a model of two faces
     A term writes `per_window`, and where it does not apply to every window `kept`.
     """
 
@@ -38,6 +39,7 @@ class Term(BaseModel):
     weight: Weight
     adaptive: Adaptive | None = None
     skip: Skip | None = None
+    face: Literal["mean"] | None = None
 
     @field_validator("weight")
     @classmethod
@@ -53,6 +55,12 @@ class Term(BaseModel):
     def kept(self, made: Pass) -> Tensor | None:
         """(B,) bool, the windows that the term applies to; None: all."""
         return None
+
+    def face_fault(self, options: Options) -> str:
+        """Why the term cannot read the face it names of a model of these options, and the remedy; empty when it can."""
+        if self.face is None or getattr(options, "mean_head", False):
+            return ""
+        return "face: the model has no mean head: set model.mean_head to true (causal), or face to null"
 
     def fault(self, options: Options) -> str:
         """Why the term cannot go with a model of these options, and the remedy; empty when it can."""

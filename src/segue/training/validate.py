@@ -55,7 +55,8 @@ def validate(
     with evaluating(model), no_grad():
         for batch in batches_for(model, windows, data.rows, BATCH):
             step = objective(model, batch, epoch)
-            mse, cos = step.made.squared_error_B.mean(), step.made.cos_target_B.mean()
+            face = step.made.mean_face  # of a model of two faces the one that lies close
+            mse, cos = face.squared_error_B.mean(), face.cos_target_B.mean()
             for name, value in (("loss", step.total), ("mse", mse), ("cos", cos)):
                 sums[name] += value.item() * len(batch)
     means: dict[str, float | None] = {name: total / len(windows) for name, total in sums.items()}
