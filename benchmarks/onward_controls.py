@@ -65,7 +65,6 @@ class PoolCentred:
     """
 
     base: Predictor
-    rows: Rows
     share: float
 
     def __post_init__(self) -> None:
@@ -74,12 +73,12 @@ class PoolCentred:
         self.facets, self.reach = ("rank",), self.base.reach
 
     def predict_windows(self, windows: Windows) -> Tensor:
-        answers = []
+        rows, answers = Rows(windows.store), []
         for last, earlier, document in zip(windows.last_W, windows.earlier_W, windows.document_W, strict=True):
             past = windows.store.first_row_G[document] + windows.store.length_G[document]
             read = earlier + 1 if self.reach is None else self.reach
-            base_D = self.base.predict(self.rows(np.arange(last - read + 1, last + 1))[None])[0]
-            pool_D = self.rows(np.arange(last + 1, past)).mean(0)
+            base_D = self.base.predict(rows(np.arange(last - read + 1, last + 1))[None])[0]
+            pool_D = rows(np.arange(last + 1, past)).mean(0)
             answers.append(base_D - self.share * pool_D)
         return normalise(torch.stack(answers))
 

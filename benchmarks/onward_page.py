@@ -70,13 +70,14 @@ def study(judged: Judged) -> list[str]:
 
 def controls(judged: Judged, documents: int = 1900) -> list[str]:
     """The controls and the cheats themselves."""
-    lines = ["| control | MRR `future` | − copy_last |", "|---|---|---|"]
+    lines = ["| predictor | MRR `future` | − copy_last |", "|---|---|---|"]
     copy = judged.mrr([f"copy_last-{documents}"])
-    for name in (*CONTROLS, *CHEATS):
-        its = judged.mrr([f"{name}-{documents}"])
+    names = [*(f"{name}-{documents}" for name in (*CONTROLS, *CHEATS)), "base-seed0", "base-seed0, pool-centred"]
+    for name in names:
+        its = judged.mrr([name])
         if its is not None and copy is not None:
             value, lift = judged.results(its, copy)
-            lines.append(f"| `{name}` | {told(value)} | {told(lift, '+')} |")
+            lines.append(f"| `{name.removesuffix(f'-{documents}')}` | {told(value)} | {told(lift, '+')} |")
     return lines
 
 

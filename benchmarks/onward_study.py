@@ -30,6 +30,9 @@ TRAIN = {175: "0-174", 350: "0-349", 700: "0-699", 1900: "0-699,900-2099"}
 PARTS = {"VAL": "700-799", "test": "800-899"}
 FINAL = "2100-2399"
 POOL_SHARES = (0.25, 0.5, 0.75, 1.0)
+CENTRE = 0.5  # what `segue rank` takes off
+CORPORA = ("techdocs", "books", "stories")  # judged as they are, nothing is fitted on them
+CORPUS_WINDOWS = 3_000  # a book's last windows read two thousand chunks
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,16 @@ def part_of(store: Store, name: str, numbers: str) -> Part:
     return Part(name, windows_of(store, documents), documents)
 
 
+def corpus_part(name: str, texts: Path, folder: Path) -> Part:
+    """A sample of another corpus's windows, embedded when it is first wanted."""
+    if not (folder / name / "manifest.json").exists():
+        print(f"{name}: embedding", flush=True)
+        segue(folder / "data.log", "embed", texts / f"{name}.jsonl.gz", "--out", folder / name, "--encoder", "minilm")
+    store = Store(folder / name)
+    documents = np.arange(store.n_documents)
+    return Part(name, windows_of(store, documents).sample(CORPUS_WINDOWS, seed=0), documents)
+
+
 def judge(predictor: Predictor, part: Part, out: Path) -> None:
     """Per window 1/rank in pool `future` and the cosine to the target, kept in `out` (.npz)."""
     if out.exists():
@@ -117,6 +130,13 @@ def judge(predictor: Predictor, part: Part, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with write_atomic(out) as file:
         np.savez(file, **found)
+
+
+def judge_all(predictors: dict[str, Predictor], parts: list[Part], folder: Path) -> None:
+    """Judge each on each part, under its name."""
+    for name, predictor in predictors.items():
+        for part in parts:
+            judge(predictor, part, folder / "judged" / part.name / f"{name}.npz")
 
 
 def controls(store: Store, folder: Path, documents: int) -> list[Predictor]:
@@ -137,7 +157,7 @@ def controls(store: Store, folder: Path, documents: int) -> list[Predictor]:
         document,
         context_mean(store.dim),
         ReadAvoider(store.dim),
-        *(PoolCentred(document, rows, share) for share in POOL_SHARES),
+        *(PoolCentred(document, share) for share in POOL_SHARES),
     ]
 
 
@@ -147,23 +167,30 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/onward"))
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of experiments; default: all")
     parser.add_argument("--final", help="name of the one experiment chosen on VAL: judged on documents 2,100–2,399")
+    parser.add_argument("--corpora", action="store_true", help="judge on techdocs, books and stories instead")
     parser.add_argument("--no-page", action="store_true", help="only train and judge")
     options = parser.parse_args()
     make_data(options.vectors, options.out / "data")
     store = Store(options.out / "data" / "documents")
     ranges = PARTS if options.final is None else {"final": FINAL}
     parts = [part_of(store, name, numbers) for name, numbers in ranges.items()]
-    for one in EXPERIMENTS:
-        wanted = any(one.name.startswith(start) for start in options.only)
-        if one.name != options.final if options.final else not wanted:
-            continue
-        for seed in one.seeds:
-            run = train(one, seed, options.out)
-            for part in parts:
-                judge(load_model(run), part, options.out / "judged" / part.name / f"{run.name}.npz")
-        for control in controls(store, options.out, one.documents):
-            for part in parts:
-                judge(control, part, options.out / "judged" / part.name / f"{control.name}-{one.documents}.npz")
+    if options.corpora:
+        parts = [corpus_part(name, options.vectors.parent.parent, options.out / "data") for name in CORPORA]
+    wanted = [one for one in EXPERIMENTS if any(one.name.startswith(start) for start in options.only)]
+    if options.final is not None:
+        wanted = [one for one in EXPERIMENTS if one.name == options.final]
+    # All of the first seed before any of the next: the table fills from what says most.
+    for seed in range(max(len(one.seeds) for one in wanted)):
+        for one in wanted:
+            if seed in one.seeds:
+                model = load_model(train(one, seed, options.out))
+                run = f"{one.name}-seed{seed}"
+                judge_all({run: model}, parts, options.out)
+                if run == "base-seed0":
+                    judge_all({f"{run}, pool-centred": PoolCentred(model, CENTRE)}, parts, options.out)
+    for documents in sorted({one.documents for one in wanted}, reverse=True):
+        known = controls(store, options.out, documents)
+        judge_all({f"{control.name}-{documents}": control for control in known}, parts, options.out)
     if not options.no_page:
         page = [sys.executable, str(Path(__file__).with_name("onward_page.py")), "--out", str(options.out)]
         sys.exit(subprocess.run(page).returncode)
