@@ -306,6 +306,15 @@ def test_a_service_that_is_down_is_named_with_what_to_start(
     assert "segue serve decoder" in ask(f"{blind}/health")[1]["why"][0]
 
 
+def test_health_does_not_wait_for_a_service_that_hangs(serve: Serve, text_run: Path, decoder_url: str):
+    """What takes a connection and never answers: told within the patience, not after the deadline."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        its = service(serve, Served.runs({"small": text_run}), url, decoder_url)
+        health = ask(f"{its}/health")[1]
+    assert health["why"] == [f"the encoder at {url} does not answer within 2 s."]
+
+
 def test_a_model_of_another_space_is_refused(
     serve: Serve, tmp_path: Path, text_store: Store, encoder_url: str, decoder_url: str
 ):

@@ -118,6 +118,7 @@ class Conversation:
     wish: "Wish"
     drawn: bool = True
     messages: "list[Message]" = field(default_factory=list)
+    replied: bool = False
 
     def hear(self, line: str) -> dict[str, Any] | None:
         """A message or a command. → the reply, where it makes one. Raises InputError for a bad command or too little
@@ -147,6 +148,7 @@ class Conversation:
             )
 
         value = asyncio.run(told())
+        self.replied = True
         texts = [step["predicted"]["text"] for step in value["steps"] if step["predicted"]]
         self.messages += [Message("assistant", text) for text in texts if text]
         return value
@@ -155,8 +157,10 @@ class Conversation:
         if name == "quit":
             raise Quit
         if name == "continue":
-            if not any(message.role == "assistant" for message in self.messages):
+            if not self.replied:
                 raise InputError("/continue: there is no reply yet. Write something first.")
+            if not any(message.role == "assistant" for message in self.messages):
+                raise InputError("/continue: the store holds no text, so there is nothing to read on from.")
             return self._reply(_number(name, argument or "1", int), continued=True)
         settings: dict[str, tuple[str, Callable[[str], Any]]] = {
             "steer": ("steering", float),
@@ -171,6 +175,7 @@ class Conversation:
             self.wish, self.drawn = changed, self.drawn and name != "seed"
         elif name == "reset":
             self.messages.clear()
+            self.replied = False
         elif name == "help":
             err.print(HELP, highlight=False, markup=False)
         else:

@@ -1,5 +1,6 @@
 """A prediction's helpers over HTTP: texts go to the encoder service, vectors to the decoder service."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from segue.serving.served import Answer, Question
 from segue.serving.upstream import Upstream
 from segue.vectors import Space, require_same_space
 
+PATIENCE = 2.0  # seconds: /health is asked by what restarts services
 PLACE = ("text", "row", "document", "title", "position", "section")
 
 
@@ -95,23 +97,28 @@ class RemoteHelpers:
             if len(passages) >= total or not chunks:
                 return passages
 
-    async def trouble(self, spaces: dict[str, Space]) -> list[str]:
+    async def trouble(self, spaces: Sequence[Space]) -> list[str]:
         """What keeps the two services from being of use to models of these spaces; [] when all is well."""
-        said = []
-        for service, where in ((self.encoder, ("space",)), (self.decoder, ("store", "space"))):
-            lines = await service.trouble()
-            if not lines:
-                try:
-                    its: Any = await service.get("/info")
-                    with _believed(service):
-                        for key in where:
-                            its = its[key]
-                        for space in spaces.values():
-                            require_space(service, space, its)
-                except Refusal as refusal:
-                    lines = [refusal.message]
-            said += lines
-        return said
+        both = (self._trouble(self.encoder, spaces, "space"), self._trouble(self.decoder, spaces, "store", "space"))
+        return [line for lines in await asyncio.gather(*both) for line in lines]
+
+    async def _trouble(self, service: Upstream, spaces: Sequence[Space], *where: str) -> list[str]:
+        """`where` its space stands in its /info."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if lines := await service.trouble():
+                    return lines
+                its: Any = await service.get("/info")
+                with _believed(service):
+                    for key in where:
+                        its = its[key]
+                    for space in spaces:
+                        require_space(service, space, its)
+        except Refusal as refusal:
+            return [refusal.message]
+        except TimeoutError:
+            return [f"the {service.name} at {service.url} does not answer within {PATIENCE:g} s."]
+        return []
 
     async def _decode(self, vector_D: np.ndarray, k: int, space: Space, **more: Any) -> list[Decoded]:
         try:

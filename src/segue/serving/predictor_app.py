@@ -77,7 +77,7 @@ class Predicting:
         """Why it is not well."""
         shelf = await self.shelf()
         spaces = {model.model.space.id: model.model.space for model in shelf.models.values()}
-        return [*await asyncio.to_thread(self.served.trouble), *await self.helpers.trouble(spaces)]
+        return [*await asyncio.to_thread(self.served.trouble), *await self.helpers.trouble([*spaces.values()])]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
