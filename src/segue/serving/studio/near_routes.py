@@ -19,15 +19,25 @@ from segue.serving.studio.near import Near
 PASSED_ON = problems(404, 410, 415, 422, 502)
 
 
+def _takes(example: dict[str, Any]) -> dict[str, Any]:
+    """The body in the OpenAPI document; what its fields may be, the predictor's own says."""
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+TO_PREDICT = _takes({"texts": ["The river rose for three days.", "By Sunday it had begun to fall."], "k": 3})
+TO_CHAT = _takes({"messages": [{"role": "user", "content": "The river rose. Boats were brought."}], "k": 3})
+
+
 def near_routes(near: Near, passages: Passages | None) -> Router:
     """`passages`: the studio's own store, asked for documents instead of the decoder where there is one."""
     router = Router(prefix="/api", tags=["studio"])
 
-    @router.post("/predict", summary="The predictor's POST /predict", responses=PASSED_ON)
+    @router.post("/predict", summary="The predictor's POST /predict", responses=PASSED_ON, openapi_extra=TO_PREDICT)
     async def predict(request: Request) -> Response:
         return JSONResponse(await near.predictor.post("/predict", await _body(request)))
 
-    @router.post("/chat", summary="The predictor's POST /chat", responses=PASSED_ON)
+    @router.post("/chat", summary="The predictor's POST /chat", responses=PASSED_ON, openapi_extra=TO_CHAT)
     async def chat(request: Request) -> Response:
         return JSONResponse(await near.predictor.post("/chat", await _body(request)))
 
