@@ -31,6 +31,7 @@ class Scene:
     model: nn.Module | None = None
     head: nn.Module | None = None
     delta: Tensor | None = None
+    drawn: Tensor | None = None
     hinges: list[float] = field(default_factory=list)
 
     def chunk(self, b: int, offset: int) -> Tensor:
@@ -181,6 +182,21 @@ def next_vs_prev(s: Scene) -> Tensor:
     return s.mean(one)
 
 
+def energy(s: Scene, samples: int) -> Tensor:
+    """Over all ordered pairs, by differences of vectors."""
+
+    def apart(a: Tensor, b: Tensor) -> Tensor:
+        return sum((a - b) ** 2) ** 0.5
+
+    def one(b: int) -> Tensor:
+        x = s.drawn[b, :samples]
+        near = sum(apart(x[i], s.target(b)) for i in range(samples)) / samples
+        pairs = [apart(x[i], x[j]) for i in range(samples) for j in range(samples) if i != j]
+        return near - sum(pairs) / len(pairs) / 2
+
+    return s.mean(one)
+
+
 # name → its formula
 FORMULAS: dict[str, Callable[..., Tensor]] = {
     "mse": mse,
@@ -197,4 +213,5 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "residual_size": residual_size,
     "info_nce": info_nce,
     "next_vs_prev": next_vs_prev,
+    "energy": energy,
 }

@@ -47,6 +47,8 @@ CASES = {
     "orthogonality": ("orthogonality", {}, {}),
     "residual_size": ("residual_size", {}, {}),
     "next_vs_prev": ("next_vs_prev", {"hidden": 7}, {}),
+    "energy of 2": ("energy", {"samples": 2}, {"samples": 2}),
+    "energy of 5": ("energy", {"samples": 5}, {"samples": 5}),
     **{
         f"info_nce, {candidates}{', hard' if hard else ''}": (
             "info_nce",
@@ -84,6 +86,13 @@ def head_of(term: Term) -> nn.ModuleDict:
     return nn.ModuleDict({} if head is None else {"next_vs_prev": head})
 
 
+def samples_about(raw: Tensor, count: int = 5) -> Tensor:
+    """Samples that hang on the raw output: (B, D) → (B, M, D) unit."""
+    moved = torch.randn(count, raw.shape[1], generator=torch.Generator().manual_seed(8)).to(raw.dtype)
+    about = raw[:, None] + moved
+    return about / (about**2).sum(-1, keepdim=True) ** 0.5
+
+
 def made_of(case: str, batch: Batch, raw: Tensor, **more: object) -> tuple[Term, Pass]:
     name, fields, _ = CASES[case]
     term = TERMS[name](weight=1, **fields)
@@ -101,14 +110,19 @@ def test_value_and_gradient_on_the_raw_output(case, batch, documents):
     delta = (0.5 * generic_raw(batch).flip(0)).requires_grad_()
     name, fields, at_epoch = CASES[case]
     heads = head_of(TERMS[name](weight=1, **fields))
-    term, made = made_of(case, batch, leaf, model=model, heads=heads, delta_BD=delta)
+    drawn = samples_about(leaf)
+    term, made = made_of(
+        case, batch, leaf, model=model, heads=heads, delta_BD=delta, drawn=lambda count: drawn[:, :count]
+    )
     value = term.value(made)
     value.backward()
 
     raw64 = leaf.detach().double().requires_grad_()
     delta64 = delta.detach().double().requires_grad_()
     head64 = in_double(next(iter(heads.values()), None))
-    scene = scene_of(batch, documents, raw64, model=in_double(model), head=head64, delta=delta64)
+    scene = scene_of(
+        batch, documents, raw64, model=in_double(model), head=head64, delta=delta64, drawn=samples_about(raw64)
+    )
     wanted = FORMULAS[name](scene, **at_epoch)
     wanted.backward()
     assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
@@ -126,7 +140,8 @@ def test_gradient_on_the_model_and_on_the_head(case, batch, documents, model):
     heads = head_of(term)
     made = Pass.of(model, batch, EPOCH, Rows(batch.windows.store), heads)
     if fault := term.fault(model.options):
-        assert name == "residual_size" and model.alpha is None and "model.residual" in fault
+        wanted = {"residual_size": "model.residual", "energy": "model.noise"}[name]
+        assert wanted in fault and (name == "energy" or model.alpha is None)
         return
     term.value(made).backward()
 

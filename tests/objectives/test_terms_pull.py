@@ -71,7 +71,7 @@ def change(term: Term, batch: Batch) -> float:
     return float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", [name for name in TERMS if name != "energy"])  # pulls another head: test_energy.py
 def test_at_its_recipes_weight_a_term_changes_the_models_gradient(name, batch):
     assert change(TERMS[name](**RECIPES[name]), batch) > LEAST
 

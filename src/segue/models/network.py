@@ -58,12 +58,14 @@ class Parts(NamedTuple):
     delta_BD  what a residual model read; None for others
     last_BD   u, the last chunk as the model was handed it, or what `skip` made of the last ones; None for others
     mean_BD   the raw output of the mean head of a model of two faces; None for others
+    drawn     so many samples of a generative head: M → (B, M, D) unit; None for models without one
     """
 
     raw_BD: Tensor
     delta_BD: Tensor | None = None
     last_BD: Tensor | None = None
     mean_BD: Tensor | None = None
+    drawn: Callable[[int], Tensor] | None = None
 
 
 class LatentModel(nn.Module):

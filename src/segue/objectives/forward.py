@@ -3,6 +3,7 @@
 Legend: B batch, D width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -26,6 +27,7 @@ class Pass:
     rows      the way to chunks beyond the window
     delta_BD  what a residual model added to the last chunk; None for other models
     mean_BD   the raw output of the mean head of a model of two faces; None for other models
+    drawn     samples of a generative head, so many a window: M → (B, M, D) unit; None for other models
     heads     a term's name → its own trained part
     """
 
@@ -36,6 +38,7 @@ class Pass:
     rows: Rows
     delta_BD: Tensor | None = None
     mean_BD: Tensor | None = None
+    drawn: Callable[[int], Tensor] | None = None
     heads: nn.ModuleDict = field(default_factory=nn.ModuleDict)
 
     @classmethod
@@ -53,7 +56,7 @@ class Pass:
         parts = model.raw_of(shown)
         heads = nn.ModuleDict() if heads is None else heads
         mean_BD = None if parts.mean_BD is None else parts.mean_BD.float()
-        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, mean_BD, heads)
+        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, mean_BD, parts.drawn, heads)
 
     @cached_property
     def mean_face(self) -> "Pass":

@@ -12,6 +12,7 @@ from segue.models import LatentModel
 from segue.objectives.contrastive import InfoNCE
 from segue.objectives.controllers import Rho, RhoState
 from segue.objectives.directional import Directional, DirectionalRatio, DirectionalSmooth
+from segue.objectives.energy import Energy
 from segue.objectives.forward import Pass
 from segue.objectives.guards import Orthogonality, PositiveFloor, ResidualSize, UnitNorm
 from segue.objectives.neighbours import AntiCopy, Future
@@ -39,6 +40,7 @@ TERMS: dict[str, type[Term]] = {
     "residual_size": ResidualSize,
     "info_nce": InfoNCE,
     "next_vs_prev": NextVsPrevious,
+    "energy": Energy,
 }
 
 

@@ -1,0 +1,125 @@
+"""The energy score and the head it trains: proper, finite, and a fork in the road is learnt as a fork."""
+
+import numpy as np
+import pytest
+import torch
+from term_scenes import CONTEXT, some_documents
+from torch.nn.functional import normalize
+
+from segue.errors import InputError
+from segue.models import build_model, load_model, save_model
+from segue.models.causal import CausalOptions
+from segue.models.network import batches_for
+from segue.models.sampler import Sampler
+from segue.objectives import TERMS, Objective, Pass
+from segue.recipe import resolve
+from segue.vectors import Space
+from segue.windows import windows_of
+from segue.windows.batches import Batch, gather
+from segue.windows.rows import Rows
+
+DIM = 6
+
+
+def model_with_noise():
+    torch.manual_seed(2)
+    options = CausalOptions(width=8, layers=1, heads=2, feed_forward=12, dropout=0, noise=3, skip=(1.0, 0.2))
+    return build_model("causal", Space("test", DIM), options, context=CONTEXT)
+
+
+@pytest.fixture
+def gathered(make_store):
+    store = make_store(some_documents())
+    return windows_of(store, np.arange(4), CONTEXT), Rows(store)
+
+
+def score(drawn_BMD: torch.Tensor, target_BD: torch.Tensor, batch: Batch, rows: Rows) -> float:
+    """The term on made-up samples and targets."""
+    asked = Batch(batch.windows, batch.context_BCD, target_BD)
+    made = Pass(None, asked, target_BD, 1, rows, drawn=lambda count: drawn_BMD[:, :count])
+    return TERMS["energy"](weight=1, samples=drawn_BMD.shape[1]).per_window(made).mean().item()
+
+
+def test_it_is_smallest_where_samples_are_distributed_as_the_target(gathered):
+    """Targets around a direction: samples of the same spread score better than the direction, or a wider cloud."""
+    windows, rows = gathered
+    draw = torch.Generator().manual_seed(0)
+    centre_D = torch.eye(DIM)[0]
+    batch = gather(windows.take(np.zeros(4000, dtype=int)), rows)
+
+    def about(spread: float, *shape: int) -> torch.Tensor:
+        return normalize(centre_D + spread * torch.randn(*shape, DIM, generator=draw), dim=-1)
+
+    target_BD = about(0.4, 4000)
+    found = {spread: score(about(spread, 4000, 4), target_BD, batch, rows) for spread in (0, 0.2, 0.4, 0.8)}
+    assert min(found, key=found.get) == 0.4
+    assert found[0.4] < found[0] - 0.02
+
+
+def test_its_gradient_is_finite_where_all_samples_are_the_target(gathered):
+    windows, rows = gathered
+    batch = gather(windows, rows)
+    sample_BMD = batch.target_BD[:, None].repeat(1, 3, 1).requires_grad_()
+    made = Pass(None, batch, batch.target_BD, 1, rows, drawn=lambda _: sample_BMD)
+    value = TERMS["energy"](weight=1, samples=3).value(made)
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-3) and torch.isfinite(sample_BMD.grad).all()
+
+
+def test_a_fork_is_learnt_as_a_fork():
+    """From one state two ways lead on, three times in four the first: the mean lies between, the samples on both."""
+    torch.manual_seed(0)
+    sampler, state_BW = Sampler(4, 2, 32, DIM), torch.ones(256, 4)
+    ways = torch.eye(DIM)[:2]
+    optimiser = torch.optim.Adam(sampler.parameters(), lr=0.01)
+    for _ in range(250):
+        target_BD = ways[(torch.rand(256) < 0.25).long()]
+        drawn_BMD = sampler.drawn(state_BW, 4)
+        to_target = (drawn_BMD - target_BD[:, None]).norm(dim=-1).mean()
+        apart = torch.stack([(drawn_BMD[:, i] - drawn_BMD[:, j]).norm(dim=-1) for i in range(4) for j in range(i)])
+        optimiser.zero_grad()
+        (to_target - apart.mean() / 2).backward()
+        optimiser.step()
+    sample_MD = sampler.drawn(state_BW[:1], 2000).detach()[0]
+    assert (sample_MD @ ways.T).amax(1).mean() > 0.95
+    assert ((sample_MD @ ways[1]) > 0.7).float().mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_the_term_pulls_the_generative_head_and_what_it_reads_and_not_the_other(gathered):
+    model, (windows, rows) = model_with_noise().train(), gathered
+    batch = next(iter(batches_for(model, windows, rows, 100)))
+    step = Objective({"energy": TERMS["energy"](weight=1)}, rows)(model, batch, 1)
+    step.total.backward()
+    for name, parameter in model.named_parameters():
+        pulled = parameter.grad is not None and bool(parameter.grad.abs().max() > 0)
+        assert pulled is not name.startswith(("head.", "skip.")), name
+
+
+def test_samples_are_of_the_document_so_far_unit_and_their_seed_s(gathered):
+    """In a training batch and on demand; at temperature 0 all alike, at 1 not."""
+    model, (windows, rows) = model_with_noise().eval(), gathered
+    for batch in batches_for(model, windows, rows, 9):
+        alike_BMD = model.raw_of(batch).drawn(2, 0.0)
+        for b, (last, earlier) in enumerate(zip(batch.windows.last_W, batch.windows.earlier_W, strict=True)):
+            so_far_1ND = rows(np.arange(last - earlier, last + 1))[None]
+            torch.testing.assert_close(alike_BMD[b], model.samples(so_far_1ND, 2, 0.0)[0], atol=1e-5, rtol=1e-4)
+    context_BCD = rows(windows.context_rows())
+    first, again, other = (model.samples(context_BCD, 7, 1.0, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert first.shape == (len(windows), 7, DIM) and torch.equal(first, again) and not torch.equal(first, other)
+    torch.testing.assert_close(first.norm(dim=-1), torch.ones(len(windows), 7))
+    spread = [1 - (x[:, 1:] * x[:, :1]).sum(-1).mean() for x in (first, model.samples(context_BCD, 7, 3.0))]
+    assert 1e-4 < spread[0] < spread[1]
+
+
+def test_the_head_is_saved_and_its_want_is_told(tmp_path, gathered):
+    model, (windows, rows) = model_with_noise().eval(), gathered
+    loaded = load_model(save_model(model, tmp_path / "model"))
+    drawn = [
+        one.samples(rows(windows.context_rows()), 3, 1.0, torch.Generator().manual_seed(0)) for one in (model, loaded)
+    ]
+    assert torch.equal(*drawn)
+    with pytest.raises(InputError, match="no generative head"):
+        build_model("causal", Space("test", DIM), CausalOptions(width=8, heads=2)).samples(torch.ones(1, 2, DIM), 1)
+    with pytest.raises(InputError, match=r"objective\.energy: the model has no generative head"):
+        resolve("p1", ["model=causal", "objective.energy={weight: 1}"])
+    assert resolve("onward", ["model.noise=16", "objective.energy={weight: 1}"]).objective["energy"].samples == 8
