@@ -28,7 +28,9 @@ class StoreDecoder:
 
     @classmethod
     def of(cls, store: Store, index: Index = "exact", progress: Progress = silent) -> "StoreDecoder":
-        return cls(store, NearestChunks(store, index, progress=progress), Passages(store))
+        made = cls(store, NearestChunks(store, index, progress=progress), Passages(store))
+        made.answers([Query(np.ones(store.dim))])  # the first one is slow: what is read once, and kernels chosen
+        return made
 
     def notes(self) -> list[str]:
         """What a user should know before asking."""

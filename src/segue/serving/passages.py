@@ -41,7 +41,6 @@ class Passages:
     """Looks up chunks by row and documents by id. Raises InputError when the store's tables cannot be read."""
 
     def __init__(self, store: Store):
-        self._store = store
         try:
             table = pq.read_table(store.path / CHUNKS, columns=["text", "section"])
         except (OSError, pa.ArrowException) as error:
@@ -51,6 +50,9 @@ class Passages:
         self._texts, self._sections = table["text"], table["section"]
         self._ids, self._titles = store.document_ids, store.titles
         self._index = {id_: g for g, id_ in enumerate(self._ids)}
+        # Read now, or the first request waits for it.
+        self._document_N, self._position_N = store.document_N, store.position_N
+        self._first_row_G, self._length_G = store.first_row_G, store.length_G
 
     @property
     def with_text(self) -> int:
@@ -64,8 +66,8 @@ class Passages:
         texts, sections = self._texts.take(taken).to_pylist(), self._sections.take(taken).to_pylist()
         found = []
         for row, text, section in zip(rows.tolist(), texts, sections, strict=True):
-            g = int(self._store.document_N[row])
-            position = int(self._store.position_N[row])
+            g = int(self._document_N[row])
+            position = int(self._position_N[row])
             found.append(Passage(text, row, self._ids[g], self._titles[g], position, section))
         return found
 
@@ -74,8 +76,8 @@ class Passages:
         g = self._index.get(document)
         if g is None:
             return None
-        first = int(self._store.first_row_G[g])
-        stop = first + int(self._store.length_G[g])
+        first = int(self._first_row_G[g])
+        stop = first + int(self._length_G[g])
         begin = first if after_row is None else min(stop, max(first, after_row + 1))
         return slice(begin, stop)
 
@@ -91,7 +93,7 @@ class Passages:
         return [self._entry(g) for g in found[offset : offset + limit]], len(found)
 
     def _entry(self, g: int) -> Listed:
-        return Listed(self._ids[g], self._titles[g], int(self._store.length_G[g]))
+        return Listed(self._ids[g], self._titles[g], int(self._length_G[g]))
 
     @cached_property
     def _folded(self) -> list[str]:
