@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from segue.errors import InputError
 from segue.serving.encoder_app import encoder_app
-from segue.serving.encoding import Ask, TextEncoder
+from segue.serving.encoding import TextEncoder
 from segue.serving.limits import Settings
 from segue.text import open_source
 from segue.vectors import Store
@@ -142,7 +142,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
 
 def test_a_text_without_direction_is_refused_and_its_neighbours_are_not(odd: TextEncoder):
     """Guards against NaN in an answer, and against one client's text failing the batch of another."""
-    good, nan, zero, last = odd.answers([Ask(text) for text in ("the fog", "the boat", "A red", "the hour")])
+    good, nan, zero, last = odd.answers(["the fog", "the boat", "A red", "the hour"])
     assert not isinstance(good, Exception) and not isinstance(last, Exception)
     assert isinstance(nan, InputError) and "NaN" in str(nan) and isinstance(zero, InputError) and "zero" in str(zero)
     assert np.allclose(good.vector_D, odd.encode(["the fog"])[0])

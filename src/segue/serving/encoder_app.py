@@ -18,7 +18,7 @@ from segue.serving.encoder_bodies import (
     ModelList,
     Usage,
 )
-from segue.serving.encoding import Ask, Encoded, TextEncoder
+from segue.serving.encoding import Encoded, TextEncoder
 from segue.serving.http import Router, Service, create_app
 from segue.serving.limits import Settings
 from segue.serving.metrics import Metrics
@@ -33,7 +33,7 @@ PASSES = 2  # passes in one batch of the queue: sorted by length, each then hold
 def encoder_app(encoder: TextEncoder, settings: Settings) -> FastAPI:
     """The service around an encoder."""
     metrics = Metrics()
-    queue: Batcher[Ask, Encoded] = Batcher(
+    queue: Batcher[str, Encoded] = Batcher(
         encoder.answers,
         max_batch=PASSES * encoder.batch,
         max_queue=settings.max_queue,
@@ -41,17 +41,17 @@ def encoder_app(encoder: TextEncoder, settings: Settings) -> FastAPI:
         name="encode",
     )
     router = Router()
-    router.include_router(_own(encoder, queue))
-    router.include_router(_openai(encoder, queue))
+    _add_own(router, encoder, queue)
+    _add_openai(router, encoder, queue)
     return create_app(Service("encoder", ABOUT, router, running=lambda: queue, metrics=metrics), settings)
 
 
-def _own(encoder: TextEncoder, queue: Batcher[Ask, Encoded]) -> Router:
-    router, space = Router(tags=["encoder"]), SpaceBody.of(encoder.space)
+def _add_own(router: Router, encoder: TextEncoder, queue: Batcher[str, Encoded]) -> None:
+    space = SpaceBody.of(encoder.space)
 
-    @router.post("/encode", summary="Unit vectors of texts", responses=problems(422))
+    @router.post("/encode", tags=["encoder"], summary="Unit vectors of texts", responses=problems(422))
     async def encode(body: EncodeBody) -> EncodeAnswer:
-        done = await queue.submit([Ask(text) for text in body.texts])
+        done = await queue.submit(body.texts)
         return EncodeAnswer(
             embeddings=[one.vector_D.tolist() for one in done.results],
             shape=[len(done.results), space.dim],
@@ -59,7 +59,7 @@ def _own(encoder: TextEncoder, queue: Batcher[Ask, Encoded]) -> Router:
             milliseconds=EncodeTimes(queue=round(1000 * done.waited, 3), encode=round(1000 * done.worked, 3)),
         )
 
-    @router.get("/info", summary="The encoder, its space and its limits")
+    @router.get("/info", tags=["encoder"], summary="The encoder, its space and its limits")
     async def info() -> EncoderInfo:
         return EncoderInfo(
             encoder=encoder.space.encoder,
@@ -72,13 +72,13 @@ def _own(encoder: TextEncoder, queue: Batcher[Ask, Encoded]) -> Router:
             device=encoder.device,
         )
 
-    return router
 
+def _add_openai(router: Router, encoder: TextEncoder, queue: Batcher[str, Encoded]) -> None:
+    loaded = int(time.time())
 
-def _openai(encoder: TextEncoder, queue: Batcher[Ask, Encoded]) -> Router:
-    router, loaded = Router(prefix="/v1", tags=["OpenAI"]), int(time.time())
-
-    @router.post("/embeddings", summary="OpenAI-compatible embeddings", responses=problems(404, 422))
+    @router.post(
+        "/v1/embeddings", tags=["OpenAI"], summary="OpenAI-compatible embeddings", responses=problems(404, 422)
+    )
     async def embeddings(body: EmbeddingsBody) -> EmbeddingsAnswer:
         if body.model not in encoder.names:
             wanted = ", ".join(encoder.names)
@@ -91,16 +91,14 @@ def _openai(encoder: TextEncoder, queue: Batcher[Ask, Encoded]) -> Router:
                 field="dimensions",
             )
         texts = [body.input] if isinstance(body.input, str) else body.input
-        done = await queue.submit([Ask(text, count=True) for text in texts])
-        tokens = sum(one.tokens or 0 for one in done.results)
+        done = await queue.submit(texts)
+        tokens = sum(one.tokens for one in done.results)
         return EmbeddingsAnswer(
             data=[Embedding.of(i, one.vector_D, body.encoding_format) for i, one in enumerate(done.results)],
             model=body.model,
             usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
         )
 
-    @router.get("/models", summary="What `model` may be")
+    @router.get("/v1/models", tags=["OpenAI"], summary="What `model` may be")
     async def models() -> ModelList:
         return ModelList(data=[ModelCard(id=name, created=loaded) for name in encoder.names])
-
-    return router

@@ -17,25 +17,17 @@ SAMPLE = 64  # passages that bfloat16 is compared with float32 on
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One text to encode; `count` its tokens too."""
-
-    text: str
-    count: bool = False
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """A unit vector (D,) in float32, and the tokens that were read where they were asked for."""
+    """A unit vector (D,) in float32, and how many tokens of the text were read."""
 
     vector_D: np.ndarray
-    tokens: int | None = None
+    tokens: int
 
 
 class TextEncoder:
     """An encoder for a service. The same vectors as `segue embed` with the same encoder, precision and max_tokens.
 
-    batch  texts in one pass; longer and shorter texts are sorted apart, so that a pass holds little padding
+    batch  texts in one pass at most; they are cut into passes by their length, so that little is padding
     """
 
     def __init__(self, encoder: Encoder, fidelity: Fidelity | None = None, batch: int = 32):
@@ -69,17 +61,15 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, D) float32, in the order of the texts."""
-        return self._encoder.encode(texts, self.batch)
+        return self._encoder.encode_counted(texts, self.batch)[0]
 
-    def answers(self, asks: Sequence[Ask]) -> list[Encoded | Exception]:
+    def answers(self, texts: Sequence[str]) -> list[Encoded | Exception]:
         """A batch of many requests at once. A text the encoder gives no direction for gets an InputError of its own."""
-        vectors_nD = self.encode([ask.text for ask in asks])
-        counted = [i for i, ask in enumerate(asks) if ask.count]
-        tokens = dict(zip(counted, self._encoder.tokens([asks[i].text for i in counted]), strict=True))
+        vectors_nD, tokens_n = self._encoder.encode_counted(texts, self.batch)
         good_n = np.isfinite(vectors_nD).all(axis=1) & vectors_nD.any(axis=1)
         return [
-            Encoded(vectors_nD[i], tokens.get(i)) if good_n[i] else self._without_direction(vectors_nD[i])
-            for i in range(len(asks))
+            Encoded(vector_D, tokens) if good else self._without_direction(vector_D)
+            for vector_D, tokens, good in zip(vectors_nD, tokens_n, good_n, strict=True)
         ]
 
     def _without_direction(self, vector_D: np.ndarray) -> InputError:

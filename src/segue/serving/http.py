@@ -120,8 +120,8 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     app.add_exception_handler(InputError, _bad_input)
     app.add_exception_handler(RequestValidationError, _bad_body)
     app.add_exception_handler(HTTPException, _plain)
+    app.include_router(service.router)  # first: routes are tried in their order
     app.include_router(_ground(service))
-    app.include_router(service.router)
     if settings.token:
         _document_token(app)
     return app

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from segue.artifacts import hash_file, hash_json
 from segue.errors import InputError, nearest
 from segue.geometry import cosine, normalise
+from segue.vectors.passes import encode_in_passes
 from segue.vectors.space import Space
 
 FAITHFUL = 0.999  # every sampled cosine to float32 from here on: the vectors count as float32's
@@ -100,16 +100,11 @@ class Encoder:
         unit_ND: np.ndarray = normalise(np.asarray(vectors_ND, dtype=np.float32))
         return unit_ND
 
-    def tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens read of each text: the prompt's and the special ones too, none beyond `max_tokens`."""
-        if not texts:
-            return []
-        features = self._model.preprocess(list(texts), prompt=self.space.prompt)
-        if "attention_mask" in features:
-            return [int(n) for n in features["attention_mask"].sum(dim=1)]
-        # A static embedding joins its texts' tokens and says where each begins.
-        begins = [*(int(n) for n in features["offsets"]), len(features["input_ids"])]
-        return [after - begin for begin, after in pairwise(begins)]
+    def encode_counted(self, texts: Sequence[str], batch: int) -> tuple[np.ndarray, list[int]]:
+        """As `encode`, in passes cut by length; and the tokens read of each text. For texts of any length at once."""
+        vectors_ND, tokens_N = encode_in_passes(self._model, texts, self.space.prompt, batch)
+        unit_ND: np.ndarray = normalise(vectors_ND)
+        return unit_ND, tokens_N
 
     def use_bfloat16(self) -> None:
         """Compute in bfloat16 from now on. There is no way back: weights are rounded."""
