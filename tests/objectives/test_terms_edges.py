@@ -165,6 +165,24 @@ def test_finite_for_an_output_of_0_and_one_that_is_the_target(name, batch):
     assert torch.isfinite(value) and torch.isfinite(raw.grad).all()
 
 
+def test_a_learned_temperature_is_the_fixed_one_until_it_moves_and_moves_towards_what_fits(batch):
+    """Its value and gradient are those of a fixed one a little to either side: dL/dlog τ by differences."""
+    raw = generic_raw(batch)
+
+    def value(temperature: float, learned: bool = False) -> torch.Tensor:
+        term = TERMS["info_nce"](weight=1, temperature=temperature, candidates="future", learned=learned)
+        heads.update({} if (head := term.head(DIM)) is None else {"info_nce": head})
+        return term.value(pass_of(batch, raw, heads=heads))
+
+    heads = nn.ModuleDict()
+    fixed, learned = value(0.2), value(0.2, learned=True)
+    assert learned.item() == pytest.approx(fixed.item(), rel=1e-6)
+    learned.backward()
+    by_difference = (value(0.2 * np.exp(1e-2)) - value(0.2 * np.exp(-1e-2))) / 2e-2
+    assert heads["info_nce"].log.grad.item() == pytest.approx(by_difference.item(), rel=1e-3)
+    assert TERMS["info_nce"](weight=1, temperature=0.2, candidates="future").head(DIM) is None
+
+
 def test_info_nce_is_finite_at_a_temperature_that_overflows_an_exponential(batch):
     raw = generic_raw(batch).requires_grad_()
     value = TERMS["info_nce"](weight=1, temperature=1e-3, candidates="batch").value(pass_of(batch, raw))

@@ -9,11 +9,22 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.objectives.forward import Pass
 from segue.objectives.term import Term
 from segue.windows import Windows
+
+
+class LogTemperature(nn.Module):
+    """A temperature that stays above 0, by its logarithm."""
+
+    def __init__(self, temperature: float):
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(temperature).log())
+
+    def forward(self) -> Tensor:
+        return self.log.exp()
 
 
 class InfoNCE(Term):
@@ -25,6 +36,8 @@ class InfoNCE(Term):
               that matters (SPEC §2) · `outside` all the document's chunks outside the window's context ·
               `batch+future`, `batch+outside` both; with `hard_negative` x_t too. Each chunk counts once, and the
               target's own row is nobody's negative
+    learned   τ is trained along from `temperature` on, as a part of the term's own. A model that grows surer or less
+              sure in training then need not move its predictions to say so, and VAL loss says what it knows
     gradient  (Σ softmax · candidate − y) / τ on p: at τ = .07 some 10,000 times MSE's, so its weight decides for MSE
     caution   leaves ‖r‖ free, so r no longer estimates a mean: `steer` warns. A window whose pool holds the target
               alone has value and gradient 0 (the last of its document, candidates `future`)
@@ -35,6 +48,10 @@ class InfoNCE(Term):
     temperature: float = Field(gt=0)
     candidates: Literal["batch", "future", "outside", "batch+future", "batch+outside"]
     hard_negative: bool = False
+    learned: bool = False
+
+    def head(self, dim: int) -> nn.Module | None:
+        return LogTemperature(self.temperature) if self.learned else None
 
     def per_window(self, made: Pass) -> Tensor:
         windows, device = made.batch.windows, made.raw_BD.device
@@ -47,8 +64,12 @@ class InfoNCE(Term):
         if self.hard_negative:
             beside_B1 = torch.cat([beside_B1, made.cos_last_B[:, None]], 1)
         # The target stands in the softmax by its own cosine: of a row that is masked among the negatives, always.
-        logits_BN = torch.cat([beside_B1, cos_BN], 1) / self.temperature
+        logits_BN = torch.cat([beside_B1, cos_BN], 1) / self._temperature(made)
         return logits_BN.logsumexp(1) - logits_BN[:, 0]
+
+    def _temperature(self, made: Pass) -> Tensor | float:
+        temperature: Tensor | float = made.heads["info_nce"]() if self.learned else self.temperature
+        return temperature
 
     @property
     def _pools(self) -> list[str]:
