@@ -59,12 +59,14 @@ class InfoNCE(Term):
         negative_BN = self._negative(windows, row_N)
         with torch.autocast(device.type, enabled=False):
             cos_BN = made.pred_BD @ self._vectors(made, row_N).T
-        cos_BN = cos_BN.masked_fill(torch.as_tensor(~negative_BN, device=device), -torch.inf)
         beside_B1 = made.cos_target_B[:, None]
         if self.hard_negative:
             beside_B1 = torch.cat([beside_B1, made.cos_last_B[:, None]], 1)
         # The target stands in the softmax by its own cosine: of a row that is masked among the negatives, always.
         logits_BN = torch.cat([beside_B1, cos_BN], 1) / self._temperature(made)
+        # Masked once divided: −∞ / τ would make a learned τ's gradient a NaN.
+        masked_BN = torch.as_tensor(~negative_BN, device=device)
+        logits_BN = logits_BN.masked_fill(nn.functional.pad(masked_BN, (beside_B1.shape[1], 0)), -torch.inf)
         return logits_BN.logsumexp(1) - logits_BN[:, 0]
 
     def _temperature(self, made: Pass) -> Tensor | float:
