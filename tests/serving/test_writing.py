@@ -206,6 +206,19 @@ def test_one_late_group_is_504_and_leaves_the_others_alone(scene: Scene):
     assert [(one.status, one.code) for one in refusals] == [(504, "inverter_late"), (502, "inverter_failed")]
 
 
+def test_what_waited_too_long_is_not_begun(scene: Scene):
+    """And the process is not killed for it."""
+    made = Inversion(str(scene.folder), scene.store.space)
+    scene.asked()
+    try:
+        answers = made.answers([Ask(scene.vectors[0], 1, 1, time.monotonic() - 1)])
+        again = made.answers([Ask(scene.vectors[0], 2, 1, time.monotonic() + 60)])
+    finally:
+        made.stop()
+    assert isinstance(answers[0], Refusal) and answers[0].status == 504
+    assert isinstance(again[0], str) and scene.asked() == [[1, 2, 1]]
+
+
 def test_an_inverter_that_does_not_fit_is_refused_at_the_start(scene: Scene):
     narrow = scene.make_store("narrow", Space("minilm", 384))
     with pytest.raises(InputError, match=r"384 wide \(minilm\).*gtr-t5-base.*ielabgroup"):

@@ -110,6 +110,8 @@ class Inversion:
 
     def _together(self, asked: list[Ask], steps: int, beam: int) -> Sequence[str | Exception]:
         seconds = max(one.expires for one in asked) - time.monotonic()
+        if seconds <= 0:  # waited too long: nobody listens any more
+            return [Refusal(504, "no turn at the inverter within --deadline seconds.")] * len(asked)
         try:
             return self._process.texts([one.unit_D.tolist() for one in asked], steps, beam, seconds)
         except LateError:

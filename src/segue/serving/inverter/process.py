@@ -50,11 +50,13 @@ class WorkerProcess:
         what vec2text said."""
         until = time.monotonic() + seconds
         self._ready(seconds)
-        running = self._running
+        running, left = self._running, until - time.monotonic()
         if running is None:
             raise GoneError("the service is stopping")
+        if left <= 0:  # all of it went into the start: no reason to kill what is ready now
+            raise StartingError
         try:
-            answer = running.ask({"vectors": vectors, "steps": steps, "beam": beam}, until - time.monotonic())
+            answer = running.ask({"vectors": vectors, "steps": steps, "beam": beam}, left)
         except (GoneError, LateError):
             self._start_another(running)
             raise
