@@ -3,6 +3,7 @@
 Legend: B batch, C chunks handed, D width, W windows, P pairs of a window and a candidate, F features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,18 @@ class PoolCentred:
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         raise NotImplementedError("asked by window, never by context")
+
+
+class Together:
+    """Several models' unit predictions, added: what their disagreement costs, and what one model might still learn."""
+
+    def __init__(self, name: str, models: Sequence[Predictor]):
+        first = models[0]
+        self.name, self.models, self.facets = name, models, first.facets
+        self.dim, self.context, self.horizon, self.reach = first.dim, first.context, first.horizon, first.reach
+
+    def predict(self, context_BCD: Tensor) -> Tensor:
+        return normalise(torch.stack([model.predict(context_BCD) for model in self.models]).sum(0))
 
 
 def by_hand(dim: int) -> SlotWeights:

@@ -72,7 +72,12 @@ def controls(judged: Judged, documents: int = 1900) -> list[str]:
     """The controls and the cheats themselves."""
     lines = ["| predictor | MRR `future` | − copy_last |", "|---|---|---|"]
     copy = judged.mrr([f"copy_last-{documents}"])
-    names = [*(f"{name}-{documents}" for name in (*CONTROLS, *CHEATS)), "base-seed0", "base-seed0, pool-centred"]
+    names = [
+        *(f"{name}-{documents}" for name in (*CONTROLS, *CHEATS)),
+        "base-seed0",
+        "base-together",
+        "base-seed0, pool-centred",
+    ]
     for name in names:
         its = judged.mrr([name])
         if its is not None and copy is not None:

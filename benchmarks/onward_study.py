@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from onward_controls import DocumentWeights, PoolCentred, by_hand, document_weights
-from segue.alignment.measure import Part, measure
+from onward_controls import DocumentWeights, PoolCentred, Together, by_hand, document_weights
+from segue.alignment.measure import Part, measure_judged
 from segue.artifacts import read_json, write_atomic, write_json
 from segue.models import Predictor, load_model
 from segue.models.controls import ReadAvoider, SlotWeights, context_mean, copy_last
@@ -48,16 +48,19 @@ class Experiment:
 THREE = (0, 1, 2)
 # The probe as issue 6 tells it: no mean, no places, weights by hand.
 PROBE = ("model.skip=[1, 0.2, 0, -0.1, -0.1]", "model.skip_mean=null", "model.skip_places=null")
+NO_SKIP = ("model.skip=null", "model.skip_mean=null", "model.skip_places=null")
+FACES = ("model.mean_head=true", "facets=[rank, mean]")
 EXPERIMENTS = (
     Experiment("base", seeds=THREE),
     *(Experiment(f"curve-{n}", documents=n, seeds=THREE) for n in (175, 350, 700)),
     *(Experiment(f"probe-{n}", PROBE, n) for n in (1900, 700, 350, 175)),
-    Experiment("no-skip", ("model.skip=null", "model.skip_mean=null", "model.skip_places=null")),
+    Experiment("no-skip", NO_SKIP),
     Experiment("no-mean", ("model.skip_mean=null",)),
     Experiment("no-places", ("model.skip_places=null",)),
     Experiment("one-place", ("model.skip_places=1",)),
-    Experiment("temperature-05", ("objective.info_nce.temperature=0.05",)),
-    Experiment("temperature-20", ("objective.info_nce.temperature=0.2",)),
+    Experiment("temperature-fixed", ("objective.info_nce.learned=false",)),
+    Experiment("temperature-05", ("objective.info_nce.learned=false", "objective.info_nce.temperature=0.05")),
+    Experiment("temperature-20", ("objective.info_nce.learned=false", "objective.info_nce.temperature=0.2")),
     Experiment("batch-candidates", ("objective.info_nce.candidates=batch+future",)),
     Experiment("outside-candidates", ("objective.info_nce.candidates=outside",)),
     Experiment("smaller", ("model.width=48", "model.layers=1", "model.feed_forward=96")),
@@ -66,6 +69,13 @@ EXPERIMENTS = (
     Experiment("dropout-60", ("model.dropout=0.6",)),
     Experiment("chunk-dropout", ("context_drop=0.1",)),
     Experiment("next-vs-prev", ("objective.next_vs_prev={weight: 0.1}",)),
+    Experiment("steps-twice", ("batch=256",)),
+    Experiment("decay-30", ("weight_decay=0.3",)),
+    Experiment("plateau-2", ("plateau.patience=2",)),
+    Experiment("faces", (*FACES, "objective.mse={weight: 300, face: mean}")),
+    Experiment("faces-weak", (*FACES, "objective.mse={weight: 30, face: mean}")),
+    Experiment("mean-alone", ("objective={info_nce: null, mse: {weight: 1}}", "facets=[mean]", *NO_SKIP)),
+    Experiment("samples", ("model.noise=16", "objective.energy={weight: 0.5}")),
 )
 
 
@@ -125,7 +135,7 @@ def judge(predictor: Predictor, part: Part, out: Path) -> None:
     """Per window 1/rank in pool `future` and the cosine to the target, kept in `out` (.npz)."""
     if out.exists():
         return
-    measured = measure({predictor.name: predictor}, part, only_whole=True)
+    measured = measure_judged(predictor, part, only_whole=True)
     found = {"mrr": 1 / measured.rank_PSW[0, 0], "cos": measured.cos_PSW[0, 0], "document": part.windows.document_W}
     out.parent.mkdir(parents=True, exist_ok=True)
     with write_atomic(out) as file:
@@ -188,6 +198,10 @@ def main() -> None:
                 judge_all({run: model}, parts, options.out)
                 if run == "base-seed0":
                     judge_all({f"{run}, pool-centred": PoolCentred(model, CENTRE)}, parts, options.out)
+    for one in wanted:
+        if len(one.seeds) > 1:
+            models = [load_model(options.out / f"{one.name}-seed{seed}") for seed in one.seeds]
+            judge_all({f"{one.name}-together": Together(one.name, models)}, parts, options.out)
     for documents in sorted({one.documents for one in wanted}, reverse=True):
         known = controls(store, options.out, documents)
         judge_all({f"{control.name}-{documents}": control for control in known}, parts, options.out)
