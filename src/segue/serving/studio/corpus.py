@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from segue.errors import InputError
+from segue.serving.refusals import Refusal
 from segue.vectors.store import VECTORS, Store
 
 MOST = 2000  # documents; beyond, means over documents change in the third decimal
+WAITING, KEPT = 4, 32
 BOUNDS = {"context": (2, 64), "horizon": (1, 16)}
 
 
@@ -43,7 +45,7 @@ class Job:
 
 
 class Checks:
-    """`of(asked)` begins a check, one at a time, or gives the one that was begun before."""
+    """`of(asked)` begins a check, one at a time, or gives the one that was begun before; 503 where many wait."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -54,6 +56,10 @@ class Checks:
         with self._begin:
             job = self._jobs.get(asked)
             if job is None:
+                if sum(not other.over for other in self._jobs.values()) >= WAITING:
+                    raise Refusal(503, f"{WAITING} checks are being made or wait. Ask again later.", retry_after=10)
+                while len(self._jobs) >= KEPT:
+                    del self._jobs[next(iter(self._jobs))]
                 job = self._jobs[asked] = Job()
                 threading.Thread(target=self._run, args=(asked, job), name="corpus check", daemon=True).start()
             return job

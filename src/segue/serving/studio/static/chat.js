@@ -102,7 +102,7 @@ function chat() {
       const texts = found.texts.filter(Boolean);
       if (!texts.length) throw new Error("The store keeps no texts, only vectors. Paste one of your own.");
       const context = this.models.find((one) => one.name === this.model)?.context ?? 5;
-      return texts.slice(0, context + 1).join("\n\n");
+      return texts.slice(0, context).join("\n\n");
     },
   };
 }
