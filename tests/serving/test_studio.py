@@ -116,6 +116,14 @@ def test_every_page_has_the_strict_policy_and_nothing_inline(studio: str, path: 
     assert SCRIPT not in text
 
 
+def test_a_folder_without_a_run_says_what_to_do(tmp_path: Path):
+    with running(studio_app(Sources(tmp_path), Settings()), Settings()) as url:
+        for path, said in (("/", "segue train p1"), ("/compare", "No run yet"), ("/frontier", "segue 5cat RUN")):
+            status, text, _ = get(url + path)
+            assert status == 200 and said in text
+        assert get(f"{url}/corpus.json")[0] == 404
+
+
 def test_names_and_damage_are_told_as_text(studio: str):
     _, text, _ = get(f"{studio}/")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "history.jsonl: line 1 is not a JSON object" in text

@@ -23,6 +23,7 @@ from segue.serving.upstream import Upstream
 from segue.vectors import Store
 
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # milliseconds until it is a failure; on a busy machine an encoder takes some
 PAGES = (
     "/",
     "/runs/small",
@@ -95,7 +96,7 @@ def opened(browser: Browser, world: World) -> Iterator[Open]:
 def test_every_page_fits_a_phone_and_complains_of_nothing(opened: Open, path: str) -> None:
     page = opened(path, width=390)
     if path == "/corpus":
-        expect(page.locator("#headline")).to_be_visible(timeout=20_000)
+        expect(page.locator("#headline")).to_be_visible()
     expect(page.locator("main h1:visible, main h2:visible").first).to_be_visible()
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -260,3 +261,23 @@ def test_dark_and_light_differ(opened: Open) -> None:
     light, dark = (opened("/", color_scheme=scheme) for scheme in ("light", "dark"))
     colours = [page.evaluate("getComputedStyle(document.body).backgroundColor") for page in (light, dark)]
     assert len(set(colours)) == 2
+
+
+def test_a_token_opens_the_studio_to_a_browser(browser: Browser, serve: Serve, world: World) -> None:
+    """Without it nothing is told; a link with it lets in, and pages, styles, scripts and polls work from then on."""
+    token = "a-token-of-some-length"
+    url = serve(studio_app(Sources(world.runs, None), Settings(token=token)))
+    context = browser.new_context()
+    page = context.new_page()
+    refused: list[str] = []
+    page.goto(f"{url}/")
+    assert "unauthorised" in page.content() and "tiny" not in page.content()
+    page.on("response", lambda response: refused.append(response.url) if response.status >= 400 else None)
+    page.goto(f"{url}/?token={token}")
+    assert token not in page.url and page.locator("tr", has_text="tiny").count() == 1
+    with page.expect_response(lambda response: "/live/runs" in response.url):
+        pass
+    page.goto(f"{url}/runs/tiny")
+    expect(page.locator("#curves")).to_have_attribute("data-epochs", "3")
+    assert refused == []
+    context.close()

@@ -10,6 +10,9 @@ from segue.serving.upstream import Upstream
 AT_ONCE = 64  # contexts in one question: 64 × 5 × 384 numbers are a megabyte of JSON
 
 
+_STRANGER = Refusal(502, "what answers as the predictor is none of ours. Give --predictor the predictor's address.")
+
+
 class Near:
     """Both upstreams, for the app's life."""
 
@@ -26,7 +29,7 @@ class Near:
         """The predictor's GET /info. Raises Refusal 502 where it is down."""
         found = await self.predictor.get("/info")
         if not isinstance(found, dict) or not isinstance(found.get("models"), list):
-            raise Refusal(502, "the predictor's GET /info is none of ours. Give --predictor the predictor's address.")
+            raise _STRANGER
         return found
 
     async def model(self, name: str) -> dict[str, Any]:
@@ -42,6 +45,14 @@ class Near:
         """The predicted vector of each context, in their order."""
         found: list[list[float]] = []
         for first in range(0, len(contexts), AT_ONCE):
-            body = {"context_vectors": contexts[first : first + AT_ONCE], "model": model, "steering": steering}
-            found += (await self.predictor.post("/infer", body))["predicted_vectors"]
+            body: dict[str, Any] = {
+                "context_vectors": contexts[first : first + AT_ONCE],
+                "model": model,
+                "steering": steering,
+            }
+            answer = await self.predictor.post("/infer", body)
+            predicted = answer.get("predicted_vectors") if isinstance(answer, dict) else None
+            if not isinstance(predicted, list) or len(predicted) != len(body["context_vectors"]):
+                raise _STRANGER
+            found += predicted
         return found
