@@ -67,6 +67,7 @@ EXPERIMENTS = (
     Experiment("larger", ("model.width=192", "model.layers=3", "model.feed_forward=384")),
     Experiment("dropout-20", ("model.dropout=0.2",)),
     Experiment("dropout-60", ("model.dropout=0.6",)),
+    Experiment("head-whole", ("model.head_dropout=0",)),
     Experiment("chunk-dropout", ("context_drop=0.1",)),
     Experiment("next-vs-prev", ("objective.next_vs_prev={weight: 0.1}",)),
     Experiment("steps-twice", ("batch=256",)),

@@ -185,6 +185,19 @@ def test_beside_a_skip_it_begins_as_the_control_of_the_skip_s_weights_and_learns
     assert model.head[1].weight.grad.abs().max() > 0
 
 
+def test_what_the_head_reads_is_dropped_in_training_alone():
+    """Numbers of the normed state, half of them 0 and the rest doubled: the head is undone to see what it read."""
+    narrow = {"width": 8, "dropout": 0.0}
+    model, document_BND = made(head_dropout=0.5, **narrow), unit(1, 7, 10)
+    torch.testing.assert_close(model.positions(document_BND), made(**narrow).positions(document_BND))
+    state_NW = model.head[0](model.hidden(document_BND))[0]
+    raw_ND = model.train().positions(document_BND)[0] * 10**0.5
+    read_NW = torch.linalg.lstsq(model.head[1].weight, raw_ND.T).solution.T
+    dropped_NW = read_NW.abs() < 1e-3
+    assert (dropped_NW | ((read_NW - 2 * state_NW).abs() < 1e-3)).all()
+    assert 0.2 < dropped_NW.float().mean() < 0.8
+
+
 @pytest.fixture
 def gathered(make_store):
     """Windows and rows of documents of three lengths, the second with a gap in it."""

@@ -27,6 +27,7 @@ class CausalOptions(Options):
     heads: int = Field(6, ge=1)
     feed_forward: int = Field(640, ge=1)
     dropout: float = Field(0.3, ge=0, lt=1)
+    head_dropout: float = Field(0, ge=0, lt=1)
     mean_head: bool = False
     noise: int | None = Field(default=None, ge=1)
 
@@ -163,6 +164,7 @@ class Causal(LatentModel):
         self.reach = None
         self.project = nn.Linear(self.inputs, chosen.width, bias=False)
         self.blocks = nn.ModuleList(Block(layer, chosen) for layer in range(chosen.layers))
+        self.head_dropout = Dropout(chosen.head_dropout)  # of what the heads read: they hold a third of a small model
         self.head = _fresh_head(chosen.width, self.dim)
         self.mean_head = _fresh_head(chosen.width, self.dim) if chosen.mean_head else None
         self.two_faced = chosen.mean_head
@@ -191,11 +193,12 @@ class Causal(LatentModel):
             hidden_BNW = block(hidden_BNW, cache)
         return hidden_BNW
 
-    def written(self, hidden_XW: Tensor, head: nn.Module | None = None) -> Tensor:
+    def written(self, hidden_XW: Tensor, head: nn.Sequential | None = None) -> Tensor:
         """The output of a head, its own without one, at any positions: (…, W) → (…, D)"""
         # Without the factor an RMSNorm's output of length √W makes outputs ten times too long, and the first epochs go
         # into shrinking them: VAL cos .06 after one epoch of 26,358 windows, .37 with it (MiniLM, width 256, lr 5e-4).
-        out_XD: Tensor = (head or self.head)(hidden_XW) * self.dim**-0.5
+        norm, out = head or self.head
+        out_XD: Tensor = out(self.head_dropout(norm(hidden_XW))) * self.dim**-0.5
         return out_XD
 
     def read(self, context_BCI: Tensor) -> Tensor:
