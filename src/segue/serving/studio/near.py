@@ -10,7 +10,8 @@ from segue.serving.upstream import Upstream
 AT_ONCE = 64  # contexts in one question: 64 × 5 × 384 numbers are a megabyte of JSON
 
 
-_STRANGER = Refusal(502, "what answers as the predictor is none of ours. Give --predictor the predictor's address.")
+def _stranger() -> Refusal:
+    return Refusal(502, "what answers as the predictor is none of ours. Give --predictor the predictor's address.")
 
 
 class Near:
@@ -29,7 +30,7 @@ class Near:
         """The predictor's GET /info. Raises Refusal 502 where it is down."""
         found = await self.predictor.get("/info")
         if not isinstance(found, dict) or not isinstance(found.get("models"), list):
-            raise _STRANGER
+            raise _stranger()
         return found
 
     async def model(self, name: str) -> dict[str, Any]:
@@ -53,6 +54,6 @@ class Near:
             answer = await self.predictor.post("/infer", body)
             predicted = answer.get("predicted_vectors") if isinstance(answer, dict) else None
             if not isinstance(predicted, list) or len(predicted) != len(body["context_vectors"]):
-                raise _STRANGER
+                raise _stranger()
             found += predicted
         return found
