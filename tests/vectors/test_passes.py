@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 
 from segue.geometry import cosine
 from segue.vectors.encoders import Encoder, load_encoder
-from segue.vectors.passes import cut
+from segue.vectors.passes import SIZES, cut, rounded
 
 
-def cost(lengths: list[int], ends: list[int], overhead: int) -> int:
-    return sum((end - start) * lengths[start] + overhead for start, end in pairwise([0, *ends]))
+def cost(widths: list[int], ends: list[int], overhead: int) -> int:
+    return sum((end - start) * widths[start] + overhead for start, end in pairwise([0, *ends]))
 
 
 @pytest.mark.parametrize("overhead", [0, 5, 40, 1000])
@@ -24,13 +24,21 @@ def test_the_cut_is_the_cheapest_of_all(overhead: int):
     """Against every way to cut up to nine texts."""
     draw = random.Random(overhead)
     for _ in range(40):
-        n, most = draw.randint(1, 9), draw.randint(1, 9)
-        lengths = sorted((draw.randint(1, 60) for _ in range(n)), reverse=True)
-        ends = cut(lengths, most, overhead)
-        assert ends[-1] == n and all(0 < end - start <= most for start, end in pairwise([0, *ends]))
+        n, sizes = draw.randint(1, 9), [1, *draw.sample(range(2, 10), draw.randint(0, 4))]
+        widths = sorted((draw.randint(1, 60) for _ in range(n)), reverse=True)
+        ends = cut(widths, sizes, overhead)
+        assert ends[-1] == n and all(end - start in sizes for start, end in pairwise([0, *ends]))
         cuts = ([*inner, n] for k in range(n) for inner in combinations(range(1, n), k))
-        allowed = (one for one in cuts if all(end - start <= most for start, end in pairwise([0, *one])))
-        assert cost(lengths, ends, overhead) == min(cost(lengths, one, overhead) for one in allowed)
+        allowed = (one for one in cuts if all(end - start in sizes for start, end in pairwise([0, *one])))
+        assert cost(widths, ends, overhead) == min(cost(widths, one, overhead) for one in allowed)
+
+
+def test_passes_come_in_few_shapes():
+    """Guards against a service that grows with every new length: oneDNN keeps kernels for each number of tokens."""
+    widths = {rounded(tokens) for tokens in range(1, 193)}
+    shapes = {size * width for size in SIZES if size <= 32 for width in widths}
+    assert len(widths) == 20 and len(shapes) < 110
+    assert all(0 <= rounded(tokens) - tokens <= max(3, tokens // 4) for tokens in range(1, 513))
 
 
 @pytest.fixture(scope="module")
