@@ -101,12 +101,13 @@ class Client:
         answer = self._post(self._at(ENCODER), "/encode", {"texts": list(texts)})
         return np.asarray(answer["embeddings"], dtype=np.float32)
 
-    def decode(self, vectors: Any, k: int = 1, **options: Any) -> list[list[dict[str, Any]]]:
-        """The k passages nearest to each vector, the best first: (Q, D) → Q lists of k passages.
+    def decode(self, vectors: Any, k: int | None = None, **options: Any) -> list[list[dict[str, Any]]]:
+        """The k passages (default: 1) nearest to each vector, the best first: (Q, D) → Q lists of k passages.
 
         options  fields of POST /decode: method, steps, beam, document, after_row, exclude_rows, exclude_vectors
         """
-        body = {"vectors": numbers(vectors, "vectors"), "k": k, **options}
+        asked = {} if k is None else {"k": k}  # vec2text searches nothing, and refuses it
+        body = {"vectors": numbers(vectors, "vectors"), **asked, **options}
         return list(self._post(self._at(DECODER), "/decode", body)["results"])
 
     def infer(self, context_vectors: Any, **options: Any) -> "np.ndarray":
@@ -158,7 +159,7 @@ class Client:
 
     def document(self, name: str) -> dict[str, Any]:
         """One document of the decoder's store, chunk by chunk."""
-        return self._get(self._at(DECODER), f"/documents/{quote(name, safe='')}")
+        return self._get(self._at(DECODER), f"/documents/{quote(name, safe='').replace('.', '%2E')}")
 
     def _at(self, service: str) -> str:
         """The URL of a service: this one's, or where the predictor at `url` has it."""
@@ -170,7 +171,13 @@ class Client:
         if service not in self._urls:
             here = next(name for name, url in self._urls.items() if url == self.url)
             raise InputError(f"{self.url}: is the {here}, the {service} is wanted. Give the predictor's URL.")
-        return self._urls[service].rstrip("/")
+        found = self._urls[service].rstrip("/")
+        if _is_loopback(found) and not _is_loopback(self.url):
+            raise InputError(
+                f"{self.url}: has its {service} at {found}, which only its own machine reaches. Make a Client of the "
+                f"{service}'s own address."
+            )
+        return found
 
     def _get(self, url: str, path: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._ask("GET", url, path, params=params)
@@ -187,7 +194,7 @@ class Client:
 
         try:
             response = self._http.request(method, url + path, **more)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             said = str(error) or type(error).__name__
             raise ServiceError(f"{url}: cannot be reached ({said}). Start it with `segue serve`.") from None
         try:
@@ -210,6 +217,10 @@ def numbers(vectors: Any, name: str) -> Any:
     if not np.isfinite(found).all():
         raise InputError(f"{name}: {int((~np.isfinite(found)).sum())} of its numbers are NaN or infinity.")
     return found.tolist()
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def _refused(where: str, status: int, value: Any) -> ServiceError:

@@ -18,6 +18,7 @@ from segue.serving.encoding import TextEncoder
 from segue.serving.limits import Settings
 from segue.serving.predictor_app import predictor_app
 from segue.serving.served import load_served
+from segue.serving.server import running
 from segue.serving.shelf import Served, named_runs
 from segue.serving.upstream import Upstream
 from segue.vectors import Store
@@ -77,6 +78,24 @@ def test_what_cannot_be_sent_is_said_before_it_is_sent(client: segue.Client):
         client.infer([[0.0, float("nan")], [float("inf"), 1.0]])
     with pytest.raises(segue.InputError, match="is no URL"):
         segue.Client("127.0.0.1:9007")
+
+
+def test_vec2text_is_asked_for_without_a_k(client: segue.Client, text_store: Store):
+    """It searches nothing, so it refuses `k`: the client must not send one by itself."""
+    with pytest.raises(segue.ServiceError) as refused:
+        client.decode(np.eye(1, text_store.dim), method="vec2text", steps=1)
+    assert refused.value.code == "no_inverter"
+
+
+def test_a_predictor_s_own_loopback_is_not_this_machine_s(encoder_url: str, text_run: Path):
+    """A predictor elsewhere says `encoder at 127.0.0.1`: asking that here would ask, and hand the token to, another."""
+    served = Served.runs({"small": text_run})
+    settings = Settings(host="0.0.0.0", open=True)
+    app = predictor_app(served, Upstream("encoder", encoder_url, ""), Upstream("decoder", encoder_url, ""), settings)
+    with running(app, settings) as url, segue.Client(url.replace("0.0.0.0", "127.0.0.2")) as client:
+        assert client.health()["service"] == "predictor"
+        with pytest.raises(segue.InputError, match="only its own machine reaches"):
+            client.encode(["One sentence."])
 
 
 def test_an_encoder_alone_encodes_and_does_no_more(encoder_url: str):

@@ -249,6 +249,8 @@ def test_what_predict_refuses(url: str, text_store: Store):
     for body in wrong:
         assert predict(**{"texts": texts, **body})[0] == 422, body
     error_of(predict(texts=texts, model="other"), 404, "unknown_model")
+    for id_ in ("..", ".", "../info", "a/../../info", "x?offset=1#"):  # an id is data, and leads nowhere else
+        error_of(predict(stored={"id": id_, "upto": 4}), 404, "unknown_document")
 
 
 def test_chat_reads_the_users_text_and_says_how(url: str, text_store: Store):

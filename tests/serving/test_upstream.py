@@ -47,7 +47,15 @@ class Stranger(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/page" else 500)
         self.end_headers()
-        self.wfile.write(b"[1, 2" if self.path == "/half" else b"<html>" if self.path == "/page" else b'{"detail": 3}')
+        self.wfile.write(
+            b"1" * 5000
+            if self.path == "/huge"
+            else b"[1, 2"
+            if self.path == "/half"
+            else b"<html>"
+            if self.path == "/page"
+            else b'{"detail": 3}'
+        )
 
     def log_message(self, *_: object) -> None:
         pass
@@ -112,10 +120,16 @@ def test_a_service_that_is_down_is_502_and_says_how_to_start_it():
     assert refusal.message == f"the decoder at http://127.0.0.1:{port} cannot be reached. Start it with: {REMEDY}"
 
 
-@pytest.mark.parametrize("path", ["/page", "/half", "/other"])
+@pytest.mark.parametrize("path", ["/page", "/half", "/huge", "/other"])
 def test_something_else_on_the_port_is_502(stranger: str, path: str):
     refusal = refused(stranger, path)
     assert (refusal.status, refusal.code) == (502, "decoder_down") and "no service of ours" in refusal.message
+
+
+def test_another_service_of_ours_on_the_port_is_502_and_not_the_client_s_404(peer: str):
+    """`--encoder` with the decoder's address: it has no /encode."""
+    refusal = refused(peer, "/encode", {"texts": ["a"]})
+    assert (refusal.status, refusal.code) == (502, "decoder_down") and "another service" in refusal.message
 
 
 def test_a_service_that_hangs_is_502():

@@ -51,7 +51,7 @@ def all_services(
         raise InputError("--run RUN (once or more), or --registry DIR: exactly one of the two is wanted.")
     ports = {"encoder": encoder_port, "decoder": decoder_port, "predictor": predictor_port, "studio": studio_port}
     _refuse_same(ports)
-    near = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     urls = {name: f"http://{near}:{port}" for name, port in ports.items()}
     limits(host, 0, token, no_token, 1, 1, deadline)  # refused here once rather than four times
     named = encoder or str(read_manifest(store, "store").get("space", {}).get("encoder"))

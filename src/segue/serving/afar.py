@@ -86,8 +86,9 @@ class RemoteHelpers:
     async def document(self, id_: str) -> list[Passage]:
         passages: list[Passage] = []
         while True:
-            # An id is data: nothing in it may end the path or begin a query.
-            answer = await self.decoder.get(f"/documents/{quote(id_, safe='')}", {"offset": len(passages)})
+            # An id is data: nothing in it may end the path, begin a query, or (`..`) lead out of /documents.
+            name = quote(id_, safe="").replace(".", "%2E")
+            answer = await self.decoder.get(f"/documents/{name}", {"offset": len(passages)})
             with _believed(self.decoder):
                 chunks, total = answer["chunks"], int(answer["total"])
                 passages += [

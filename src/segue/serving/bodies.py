@@ -17,7 +17,8 @@ class Body(BaseModel):
 
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Vector = Annotated[list[Number], Field(min_length=1, max_length=16_384, description="D numbers.")]
+# Lists of a request fail fast: each bad number would else be an error of its own, two minutes of them in one body.
+Vector = Annotated[list[Number], Field(min_length=1, max_length=16_384, fail_fast=True, description="D numbers.")]
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=NOT_BLANK)]
 
 

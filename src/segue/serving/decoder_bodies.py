@@ -34,7 +34,7 @@ class DecodeBody(Body):
     model_config = ConfigDict(
         json_schema_extra={"example": {"vectors": [[0.031, -0.072]], "k": 3, "exclude_rows": [17]}}
     )
-    vectors: Annotated[list[Vector], Field(min_length=1, max_length=MOST_VECTORS)] = Field(
+    vectors: Annotated[list[Vector], Field(min_length=1, max_length=MOST_VECTORS, fail_fast=True)] = Field(
         description="n × D, of any length but 0; D is the store's width (GET /info)."
     )
     method: Literal["nearest", "vec2text"] = Field(
@@ -48,10 +48,10 @@ class DecodeBody(Body):
     beam: Annotated[int, Field(ge=1, le=MOST_BEAM)] = Field(
         default=1, description="vec2text: hypotheses kept in each round; 1 is greedy."
     )
-    exclude_rows: Annotated[list[_ROW], Field(max_length=MOST_EXCLUDED_ROWS)] = Field(
+    exclude_rows: Annotated[list[_ROW], Field(max_length=MOST_EXCLUDED_ROWS, fail_fast=True)] = Field(
         default_factory=list, description="nearest: rows that must not be found."
     )
-    exclude_vectors: Annotated[list[Vector], Field(max_length=MOST_EXCLUDED)] = Field(
+    exclude_vectors: Annotated[list[Vector], Field(max_length=MOST_EXCLUDED, fail_fast=True)] = Field(
         default_factory=list,
         description="nearest: chunks equal to one of these (cosine ≥ .9995) must not be found: the context's own.",
     )

@@ -20,7 +20,7 @@ class EncodeBody(Body):
     model_config = ConfigDict(
         json_schema_extra={"example": {"texts": ["The river rose for three days.", "Then it fell."]}}
     )
-    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)] = Field(
+    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS, fail_fast=True)] = Field(
         description="None blank. What is beyond the encoder's max_tokens (GET /info) is not read."
     )
 
@@ -75,7 +75,8 @@ class EmbeddingsBody(Body):
     )
     # Told apart by type, so that a refusal speaks of the one that was meant.
     input: Annotated[
-        Annotated[Text, Tag("text")] | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS), Tag("texts")],
+        Annotated[Text, Tag("text")]
+        | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True), Tag("texts")],
         Discriminator(lambda value: "texts" if isinstance(value, list) else "text"),
     ]
     model: Annotated[str, Field(min_length=1, max_length=300)] = Field(description="One of GET /v1/models.")

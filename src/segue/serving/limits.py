@@ -95,7 +95,7 @@ class Door:
         if self._hosts is not None and _without_port(host) not in self._hosts:
             raise Refusal(421, "the Host header names another machine; ask for localhost or 127.0.0.1.")
         origin = headers.get("origin")
-        if method not in ("GET", "HEAD", "OPTIONS") and origin and urlsplit(origin).netloc.lower() != host.lower():
+        if method not in ("GET", "HEAD", "OPTIONS") and origin and _netloc(origin) != host.lower():
             raise Refusal(403, "sent by a page of another origin; a service answers its own pages and programs only.")
         if needs_token and not self._known(headers):
             raise Refusal(
@@ -128,6 +128,14 @@ def _without_port(host: str) -> str:
     """`localhost:7001` → `localhost`, `[::1]:7001` → `[::1]`."""
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdigit() and not (host.startswith("[") and host.endswith("]")) else host.lower()
+
+
+def _netloc(origin: str) -> str:
+    """`http://localhost:7003` → `localhost:7003`; empty for `null` and for what is no origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _cookies(headers: Mapping[str, str]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def _nesting(value: Any) -> str:
     return "contexts" if deep else "context"
 
 
-ContextVectors = Annotated[list[Vector], Field(min_length=1, max_length=LONGEST)]
+ContextVectors = Annotated[list[Vector], Field(min_length=1, max_length=LONGEST, fail_fast=True)]
 
 
 class InferBody(Body):
@@ -56,7 +56,9 @@ class InferBody(Body):
     )
     context_vectors: Annotated[
         Annotated[ContextVectors, Tag("context")]
-        | Annotated[list[ContextVectors], Field(min_length=1, max_length=MOST_CONTEXTS), Tag("contexts")],
+        | Annotated[
+            list[ContextVectors], Field(min_length=1, max_length=MOST_CONTEXTS, fail_fast=True), Tag("contexts")
+        ],
         Discriminator(_nesting),
     ] = Field(description="L × D, or B × L × D: unit vectors of the model's space, oldest chunk first.")
     model: ModelName = None
@@ -85,7 +87,7 @@ class PredictBody(Body):
     """What was read, given in one of three ways, and how to go on."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"texts": _CHUNKS, "k": 2}})
-    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_CHUNKS)] | None = Field(
+    texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_CHUNKS, fail_fast=True)] | None = Field(
         default=None, description="Chunks, oldest first; a model that reads C of them reads the last C."
     )
     document: DocumentText | None = Field(default=None, description="Or a text, cut into paragraphs or sentences.")
@@ -124,7 +126,7 @@ class ChatBody(Body):
     model_config = ConfigDict(
         json_schema_extra={"example": {"messages": [{"role": "user", "content": " ".join(_CHUNKS)}], "k": 2}}
     )
-    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     continue_: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = Field(
         default=None, alias="continue", description="Go on from the replies too, so many passages."
     )

@@ -12,7 +12,6 @@ from segue.serving.refusals import CODES, REQUEST_ID, Refusal
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECT = 3.0  # seconds
-LONGEST = 1 << 28  # bytes of an answer
 
 
 class Upstream:
@@ -85,11 +84,11 @@ class Upstream:
             raise self._down("cannot be reached") from None
         except httpx2.TimeoutException:
             raise self._down("does not answer in time") from None
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self._down(f"broke off ({type(error).__name__})") from None
         try:
             value = json.loads(response.content)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise self._down(
                 f"answered with status {response.status_code} and no JSON; it is no service of ours"
             ) from None
@@ -111,6 +110,8 @@ class Upstream:
             return self._down(f"answered with status {status}; it is no service of ours")
         if status == 401:
             return Refusal(502, f"the {self.name} at {self.url} wants another token. Give both the same SEGUE_TOKEN.")
+        if error.get("code") == CODES[404][0]:  # a path every service of this name has: another one listens there
+            return self._down("has no such path; it is another service")
         if status not in CODES or status in (403, 405, 413, 415, 421, 500, 502):
             return Refusal(502, f"{self.name}: {error['message']}", code=f"{self.name}_failed")
         again = response.headers.get("retry-after", "")
