@@ -116,7 +116,7 @@ class Judge:
         if key not in self._validators:
             parts = ("paths", operation.path, operation.method, "responses", status, "content", kind, "schema")
             pointer = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
-            schema = {**self._document, "$ref": f"#/{pointer}"}
+            schema = {**self._document, "$ref": f"#/{quote(pointer, safe='/~')}"}
             self._validators[key] = jsonschema_rs.Draft202012Validator(schema)
         return self._validators[key]
 
