@@ -156,6 +156,8 @@ def test_what_infer_refuses(url: str, vectors_ND: np.ndarray):
     error_of(infer(good, model="smal"), 404, "unknown_model", 'Did you mean "small"? Known: causal, small.')
     error = error_of(infer(good, model="<b>"), 404, "unknown_model", "Known: causal, small.")
     assert "<b>" not in json.dumps(error)
+    told = infer([[1.0, "a"]])[1]["error"], infer([[[1.0, "a"]]])[1]["error"]  # by places that a client knows
+    assert [error["field"] for error in told] == ["context_vectors[0][1]", "context_vectors[0][0][1]"]
 
 
 def test_predict_is_encoder_model_and_search_one_after_the_other(

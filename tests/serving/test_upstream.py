@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI, Request
 
@@ -144,6 +145,8 @@ def test_trouble_is_told_in_lines(peer: str):
             return await upstream.trouble()
 
     assert asyncio.run(scene(peer)) == ["decoder: the store has no texts"]
+    health = httpx2.get(f"{peer}/health", trust_env=False).json()  # open to all, who are told no folder and no address
+    assert (health["status"], health["why"]) == ("degraded", ["ask with the token to be told why."])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert "cannot be reached" in asyncio.run(scene(f"http://127.0.0.1:{port}"))[0]

@@ -75,9 +75,9 @@ class EmbeddingsBody(Body):
     )
     # Told apart by type, so that a refusal speaks of the one that was meant.
     input: Annotated[
-        Annotated[Text, Tag("text")]
-        | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True), Tag("texts")],
-        Discriminator(lambda value: "texts" if isinstance(value, list) else "text"),
+        Annotated[Text, Tag("as one")]
+        | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS, fail_fast=True), Tag("as many")],
+        Discriminator(lambda value: "as many" if isinstance(value, list) else "as one"),
     ]
     model: Annotated[str, Field(min_length=1, max_length=300)] = Field(description="One of GET /v1/models.")
     encoding_format: Literal["float", "base64"] = Field(

@@ -22,7 +22,7 @@ from segue.errors import InputError
 from segue.serving.assets import STATIC, Assets
 from segue.serving.bodies import NOT_BLANK, Body
 from segue.serving.gate import Gate
-from segue.serving.limits import Settings
+from segue.serving.limits import Door, Settings
 from segue.serving.metrics import CONTENT_TYPE, Metrics
 from segue.serving.refusals import COMMON, Refusal, place, problems
 
@@ -140,19 +140,21 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_body)
     app.add_exception_handler(HTTPException, _plain)
     app.include_router(service.router)  # first: routes are tried in their order
-    app.include_router(_ground(service))
+    app.include_router(_ground(service, Door(settings, f"segue_{service.name}" if service.pages else None)))
     if settings.token:
         _document_token(app)
     return app
 
 
-def _ground(service: Service) -> APIRouter:
+def _ground(service: Service, door: Door) -> APIRouter:
     """The routes of every service."""
     router, docs = Router(), Assets(STATIC / "swagger")
 
     @router.get("/health", tags=["ground"], summary="Is it well?")
-    async def health() -> Health:
+    async def health(request: Request) -> Health:
         why = await service.health()
+        if why and not door.knows(request.headers):  # the lines name folders and addresses
+            why = ["ask with the token to be told why."]
         return Health(status="degraded" if why else "ok", why=why, service=service.name, version=version("segue"))
 
     @router.get(

@@ -97,14 +97,15 @@ class Door:
         origin = headers.get("origin")
         if method not in ("GET", "HEAD", "OPTIONS") and origin and _netloc(origin) != host.lower():
             raise Refusal(403, "sent by a page of another origin; a service answers its own pages and programs only.")
-        if needs_token and not self._known(headers):
+        if needs_token and not self.knows(headers):
             raise Refusal(
                 401,
                 "the token is missing or wrong; send the header `Authorization: Bearer TOKEN`.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def _known(self, headers: Mapping[str, str]) -> bool:
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """Whether who asks has the token, or none is wanted."""
         if self._token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")

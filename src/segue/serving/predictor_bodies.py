@@ -42,7 +42,7 @@ def _nesting(value: Any) -> str:
     deep = (
         isinstance(value, list) and value and isinstance(value[0], list) and value[0] and isinstance(value[0][0], list)
     )
-    return "contexts" if deep else "context"
+    return "as many" if deep else "as one"
 
 
 ContextVectors = Annotated[list[Vector], Field(min_length=1, max_length=LONGEST, fail_fast=True)]
@@ -55,9 +55,9 @@ class InferBody(Body):
         json_schema_extra={"example": {"context_vectors": [[0.6, 0.8], [0.0, 1.0]], "model": "p1", "steering": 0.0}}
     )
     context_vectors: Annotated[
-        Annotated[ContextVectors, Tag("context")]
+        Annotated[ContextVectors, Tag("as one")]
         | Annotated[
-            list[ContextVectors], Field(min_length=1, max_length=MOST_CONTEXTS, fail_fast=True), Tag("contexts")
+            list[ContextVectors], Field(min_length=1, max_length=MOST_CONTEXTS, fail_fast=True), Tag("as many")
         ],
         Discriminator(_nesting),
     ] = Field(description="L × D, or B × L × D: unit vectors of the model's space, oldest chunk first.")
@@ -66,7 +66,7 @@ class InferBody(Body):
 
     def contexts(self) -> tuple[bool, list[list[list[float]]]]:
         """Whether many were sent, and all of them."""
-        many = _nesting(self.context_vectors) == "contexts"
+        many = _nesting(self.context_vectors) == "as many"
         return many, cast(list[list[list[float]]], self.context_vectors if many else [self.context_vectors])
 
 

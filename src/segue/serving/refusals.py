@@ -34,6 +34,7 @@ CODES = {
     503: ("busy", "the queue is full or the service is stopping; try again after Retry-After seconds"),
     504: ("deadline_passed", "no answer within --deadline seconds"),
 }
+FORMS = ("as one", "as many")  # tags of the two forms a field may have; no part of a place that a reader knows
 COMMON = (401, 403, 413, 421, 503, 504)  # what the gate may answer on any path
 
 
@@ -113,7 +114,7 @@ def place(loc: Iterable[int | str]) -> str | None:
     """
     found = ""
     for part in loc:
-        if part in ("body", "query", "path", "header") and not found:
+        if (part in ("body", "query", "path", "header") and not found) or part in FORMS:
             continue
         if isinstance(part, int):
             found += f"[{part}]"
