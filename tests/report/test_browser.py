@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tiny_run import MakeRun, five_cat, history
 
 from segue.report import write_report
+from tiny_run import MakeRun, five_cat, history
 
 
 @pytest.fixture

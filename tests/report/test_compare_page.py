@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tiny_run import RECIPE, five_cat, history
 
 from segue.report.compare import Comparison, compare
 from segue.report.compare_page import headline, to_markdown, to_page
+from tiny_run import RECIPE, five_cat, history
 
 MARKUP = "<img src=x onerror=alert(1)>"
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_run import MARKUP, MakeRun, five_cat, history
 
 from segue.report import write_report
 from segue.report.curves import events, expectations, labels, training_curves
 from segue.report.levels import levels
 from segue.report.run import read_run
+from tiny_run import MARKUP, MakeRun, five_cat, history
 
 
 def went_back() -> list[dict[str, Any]]:

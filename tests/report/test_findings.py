@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import MARKUP, RECIPE, MakeRun, five_cat, history
 
 from segue.artifacts import lock
 from segue.report.findings import findings, next_steps, open_questions
 from segue.report.notes import model_card, notes
 from segue.report.run import Run, read_begun, read_run
 from segue.report.standing import approach, fired, standing
+from tiny_run import MARKUP, RECIPE, MakeRun, five_cat, history
 
 SHUFFLE, MARGIN = "ablations.shuffle", "margin_last"
 

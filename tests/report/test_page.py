@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tiny_run import MARKUP, MakeRun, five_cat, history
 
 from segue.errors import InputError
 from segue.report import write_report
+from tiny_run import MARKUP, MakeRun, five_cat, history
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 

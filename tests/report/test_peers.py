@@ -4,12 +4,12 @@ from io import StringIO
 from typing import Any
 
 from rich.console import Console
-from tiny_run import MakeRun, five_cat, history, measured
 
 from segue.cli.secondary import secondary_table
 from segue.report import write_report
 from segue.report.peers import section
 from segue.report.run import read_run
+from tiny_run import MakeRun, five_cat, history, measured
 
 
 def with_peers(result: dict[str, Any]) -> dict[str, Any]:
