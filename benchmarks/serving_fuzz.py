@@ -1,8 +1,7 @@
 """Requests meant to break a service: `python benchmarks/serving_fuzz.py --run RUN --store STORE`.
 
 Half of them are made by schemathesis from the service's own OpenAPI document, some by the schema and some against it;
-half are the document's examples, spoiled: NaN, infinity, numbers of thousands of digits, half surrogate pairs, paths,
-markup, deep nesting, keys dropped or added, bytes cut or flipped.
+half are bodies that work, spoiled (serving_spoiled.py).
 
 A finding is: a 500, a status that the document does not have for that operation (so 502 and 503 only where documented),
 a connection broken off, JSON that is none (NaN), a body that is not the documented one. With one the exit status is 1.
@@ -13,7 +12,6 @@ import json
 import random
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,18 +24,10 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
+from serving_spoiled import NUMBERS, TEXTS, spoiled
+
 REQUESTS = 10_000
 METHODS = ("get", "post", "put", "patch", "delete")
-_TEXTS = (
-    "", " ", "\x00", "\ud800", "\u202e", "🦉", "a" * 30_000, "../../../../etc/passwd", "..%2f..%2fetc%2fpasswd",
-    "file:///etc/passwd", "http://127.0.0.1:9/", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "';--",
-    "%s%n", "NaN", "null", "\r\nX-Injected: 1", "C:\\windows",
-)  # fmt: skip
-_NUMBERS = (
-    float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 5e-324, 0, -0.0, -1, 1, 2**31, 2**63, 2**64, -(2**63),
-    10**400, 1.5, 1_000_000,
-)  # fmt: skip
-_OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [[[]]], [None], {"a": {}}, [1, "a"], [[1.0], [1.0, 2.0]])
 
 
 class Operation(NamedTuple):
@@ -67,6 +57,35 @@ class Tally:
         self.answers += other.answers
         self.findings |= other.findings
         return self
+
+
+@dataclass
+class Known:
+    """What a service must be asked so that it goes to work: bodies of its own width, ids of its own documents."""
+
+    bodies: dict[str, list[Any]] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, client: httpx2.Client) -> "Known":
+        answer = client.get("/info")
+        info = answer.json() if answer.status_code == 200 else {}
+        if "models" in info:
+            model = next(model for model in info["models"] if model["name"] == info["default"])
+            context = _directions(model["context"] or 3, model["dim"])
+            return cls({"/infer": [{"context_vectors": context}, {"context_vectors": [context, context]}]})
+        if "store" in info:
+            vectors = _directions(2, info["store"]["space"]["dim"])
+            ids = [one["id"] for one in client.get("/documents?limit=3").json()["documents"]]
+            within = {"document": ids[0], "after_row": 0} if ids else {}
+            masked = {"exclude_rows": [0, 1], "exclude_vectors": vectors[:1]}
+            return cls({"/decode": [{"vectors": vectors, "k": 3, **more} for more in ({}, masked, within)]}, ids)
+        return cls()
+
+
+def _directions(n: int, dim: int) -> list[list[float]]:
+    """n unit vectors: each leans on another axis."""
+    return [[0.8 if i == k else 0.6 / (dim - 1) ** 0.5 for i in range(dim)] for k in range(n)]
 
 
 class Judge:
@@ -144,12 +163,13 @@ def fuzz(url: str, requests: int, start: int = 0, told: Callable[[str], None] = 
         document = client.get("/openapi.json").json()
         judge, operations = Judge(document, tally), operations_of(document)
         shares = [6 if "requestBody" in one.about else 3 if one.about.get("parameters") else 0 for one in operations]
+        known = Known.of(client)
         few = min(20, max(1, requests // 50))
         rest = requests - few * shares.count(0)
         for operation, share in zip(operations, shares, strict=True):
             n, before = (rest * share // sum(shares) if share else few), tally.requests
             _by_schemathesis(url, client, document, operation, judge, n // 2, start)
-            _by_spoiling(client, document, operation, judge, n - (tally.requests - before), start)
+            _by_spoiling(client, document, operation, judge, known, n - (tally.requests - before), start)
             told(f"  {operation.name}: {tally.requests - before} requests")
     return tally
 
@@ -209,19 +229,26 @@ def _by_schemathesis(
 
 
 def _by_spoiling(
-    client: httpx2.Client, document: dict[str, Any], operation: Operation, judge: Judge, n: int, start: int
+    client: httpx2.Client,
+    document: dict[str, Any],
+    operation: Operation,
+    judge: Judge,
+    known: Known,
+    n: int,
+    start: int,
 ) -> None:
     draw = random.Random(f"{start} {operation.name}")
-    examples = _examples(document, operation.about)
+    examples = [*_examples(document, operation.about), *known.bodies.get(operation.path, [])]
     for _ in range(n):
         path = operation.path
         for parameter in operation.about.get("parameters", []):
-            value = quote(str(draw.choice([*_TEXTS, *_NUMBERS])).encode("utf-8", "surrogatepass"), safe="")[:8000]
+            odd = draw.choice([*TEXTS, *NUMBERS, *known.ids * 5])
+            value = quote(str(odd).encode("utf-8", "surrogatepass"), safe="")[:8000]
             if parameter["in"] == "path":
                 path = path.replace("{" + parameter["name"] + "}", value or "-")
             elif draw.random() < 0.7:
                 path += ("&" if "?" in path else "?") + f"{parameter['name']}={value}"
-        content = _spoiled_bytes(draw, draw.choice(examples)) if examples else None
+        content = spoiled(draw, draw.choice(examples)) if examples else None
         _send(client, operation, judge, path, content)
 
 
@@ -234,51 +261,6 @@ def _examples(document: dict[str, Any], about: dict[str, Any]) -> list[Any]:
     several = [one["value"] for one in content.get("examples", {}).values()] + schema.get("examples", [])
     single = [holder["example"] for holder in (content, schema) if "example" in holder]
     return single + several or ([{}] if content else [])
-
-
-def _spoiled_bytes(draw: random.Random, example: Any) -> bytes:
-    """An example with one to three faults, as bytes that may be no JSON."""
-    value = json.loads(json.dumps(example))
-    for _ in range(draw.randint(1, 3)):
-        value = _spoiled(draw, value)
-    with warnings.catch_warnings():
-        sys.set_int_max_str_digits(0)
-        body = json.dumps(value, ensure_ascii=draw.random() < 0.5).encode("utf-8", "surrogatepass")
-    fault = draw.random()
-    if fault < 0.05:
-        return body[: draw.randrange(len(body))]
-    if fault < 0.1:
-        at = draw.randrange(len(body))
-        return body[:at] + bytes([draw.randrange(256)]) + body[at + 1 :]
-    if fault < 0.12:
-        return b"[" * draw.choice([50, 100_000]) + body
-    return body
-
-
-def _spoiled(draw: random.Random, value: Any) -> Any:
-    """The value with one place in it replaced, dropped, added or repeated."""
-    if isinstance(value, dict) and value and draw.random() < 0.85:
-        key = draw.choice(sorted(value))
-        rest = {name: one for name, one in value.items() if name != key}
-        fault = draw.random()
-        if fault < 0.1:
-            return rest
-        if fault < 0.2:
-            return {**value, draw.choice(["model", "k", "extra", "__proto__", "\ud800", ""]): _odd(draw)}
-        return {**rest, key: _spoiled(draw, value[key])}
-    if isinstance(value, list) and value and draw.random() < 0.85:
-        at = draw.randrange(len(value))
-        fault = draw.random()
-        if fault < 0.1:
-            return value[:at] + value[at + 1 :]
-        if fault < 0.2:
-            return value * draw.choice([2, 3, 50])
-        return [*value[:at], _spoiled(draw, value[at]), *value[at + 1 :]]
-    return _odd(draw)
-
-
-def _odd(draw: random.Random) -> Any:
-    return draw.choice(draw.choice([_TEXTS, _NUMBERS, _OTHERS]))
 
 
 def report(tally: Tally, seconds: float) -> str:
