@@ -7,6 +7,7 @@ import torch
 
 from segue.artifacts import write_json
 from segue.models import LatentModel, build_model, save_model
+from segue.models.saved import weights_hash
 from segue.models.transformer import TransformerOptions
 from segue.vectors import Space
 
@@ -38,6 +39,7 @@ def five_cat(model: LatentModel, passed: bool, *, certified: bool = True, true_l
             "horizon": model.horizon,
             "facets": list(model.facets),
             "parameters": model.parameter_count,
+            "weights": weights_hash(model),
         },
     }
 

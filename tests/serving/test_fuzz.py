@@ -1,6 +1,7 @@
 """A small run of the fuzzer (benchmarks/serving_fuzz.py), and that it finds what it looks for."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -8,20 +9,40 @@ from pydantic import ConfigDict
 from starlette.responses import Response
 
 from segue.serving.bodies import Body, Number
+from segue.serving.decoder_app import decoder_app
+from segue.serving.decoding import StoreDecoder
 from segue.serving.http import Router, Service, create_app
 from segue.serving.limits import Settings
+from segue.serving.predictor_app import predictor_app
 from segue.serving.refusals import Refusal, problems
+from segue.serving.shelf import Served
+from segue.serving.upstream import Upstream
+from segue.vectors import Store
 from serving_fuzz import fuzz, report
 
 Serve = Callable[[FastAPI], str]
 
 
 def test_the_encoder_stands_it(encoder_url: str):
-    tally = fuzz(encoder_url, 200)
+    tally = fuzz(encoder_url, 110)
     assert not tally.findings, report(tally, 0)
-    assert tally.requests >= 190
+    assert tally.requests >= 100
     statuses = {status for _, status in tally.answers}
     assert {200, 404, 422} <= statuses <= {200, 404, 413, 422}
+
+
+def test_the_decoder_and_the_predictor_stand_it(serve: Serve, encoder_url: str, text_store: Store, text_run: Path):
+    decoder_url = serve(decoder_app(StoreDecoder.of(text_store), Settings()))
+    encoder, decoder = Upstream("encoder", encoder_url, "-"), Upstream("decoder", decoder_url, "-")
+    predictor_url = serve(predictor_app(Served.runs({"small": text_run}), encoder, decoder, Settings()))
+    for url, worked in ((decoder_url, "POST /decode"), (predictor_url, "POST /infer")):
+        tally = fuzz(url, 80)
+        assert not tally.findings, report(tally, 0)
+        assert tally.answers[worked, 200] and tally.answers[worked, 422]
+    lone = Served.runs({"small": text_run})
+    closed = Upstream("encoder", "http://127.0.0.1:9", "-"), Upstream("decoder", "http://127.0.0.1:9", "-")
+    tally = fuzz(serve(predictor_app(lone, *closed, Settings())), 50)
+    assert not tally.findings and tally.answers["POST /predict", 502], report(tally, 0)
 
 
 class Row(Body):
@@ -64,7 +85,7 @@ def test_the_fuzzer_finds_what_is_broken(serve: Serve):
     async def well() -> Mean:
         return Mean(mean=0.0)
 
-    tally = fuzz(serve(create_app(Service("broken", "", router), Settings())), 400)
+    tally = fuzz(serve(create_app(Service("broken", "", router), Settings())), 300)
     found = {(name, wrong.split(" at ")[0].split(":")[0]) for name, wrong in tally.findings}
     assert {
         ("POST /bug", "500"),

@@ -155,7 +155,7 @@ def test_tied_truths_share_their_ranks(tmp_path: Path):
 
 def test_a_model_of_another_horizon_is_held_against_the_chunk_it_predicts(store: Store):
     _, steps = ask(store, small_model(horizon=3), 5, steps=2)
-    assert [step.truth.passage.position for step in steps] == [8, 9]
+    assert [step.truth.passage.position for step in steps] == [8, 11]
     assert ask(store, small_model(horizon=3), 9)[1][0].truth is None, "the document ends before it"
 
 

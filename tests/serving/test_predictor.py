@@ -207,6 +207,22 @@ def test_a_rollout_feeds_what_it_says(
         assert len({*rows, *range(5)}) == 8, "nothing is found twice, nothing that was read is found"
 
 
+def test_what_was_read_before_the_context_is_not_found_either(url: str, text_store: Store):
+    """The model reads five of eleven chunks; a passage that the reader has already seen is no prediction."""
+    read = range(5 * CHUNKS, 5 * CHUNKS + 11)
+    texts = texts_of(text_store, slice(read.start, read.stop))
+    id_ = text_store.document_ids[5]
+    for source in (
+        {"texts": texts},
+        {"document": {"text": "\n\n".join(texts)}},
+        {"stored": {"id": id_, "upto": 10}},
+    ):
+        value = ask(f"{url}/predict", {**source, "k": 50})[1]
+        (step,) = value["steps"]
+        assert len(value["context"]) == 5 and len(step["alternatives"]) == 49
+        assert not {one["row"] for one in (step["predicted"], *step["alternatives"])} & {*read}
+
+
 def test_a_stored_document_and_its_truth(url: str, text_run: Path, text_store: Store, vectors_ND: np.ndarray):
     g, upto = 3, 6
     id_, first = text_store.document_ids[g], g * CHUNKS

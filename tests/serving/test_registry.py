@@ -80,17 +80,20 @@ def test_force_where_nothing_speaks_against_it_is_not_called_forced(folder: Path
 
 
 def test_what_5cat_must_be(folder: Path, tmp_path: Path):
-    """Each cheat alone keeps a passing model out: no 5CAT, another's, uncertified, weights changed since."""
+    """Each cheat alone keeps a passing model out: no 5CAT, another's (if only by its weights), uncertified, changed."""
     model = small_model("m")
     for name, told in (
         ("none", "has no 5cat.json"),
         ("uncertified", "not certified"),
-        ("anothers", "another model's"),
+        ("anothers", "another model's (context 7"),
+        ("retrained", "another model's (weights "),
         ("profile", "no verdict for the profile skill"),
     ):
         run = small_run(tmp_path / name, None if name == "none" else True, model, certified=name != "uncertified")
         if name == "anothers":
             write_json(run / "5cat.json", five_cat(small_model("m", context=7), True))
+        if name == "retrained":
+            write_json(run / "5cat.json", five_cat(small_model("m", seed=3), True))
         if name == "profile":
             write_json(run / "5cat.json", {**five_cat(model, True), "profiles": {}})
         registry.add(folder, name, run)

@@ -17,10 +17,12 @@ from segue.alignment.measure import Part, measure_judged
 from segue.alignment.profiles import Profiles, choose_profiles
 from segue.alignment.rollouts import Reencoder
 from segue.errors import InputError
+from segue.models import LatentModel
 from segue.models.controls import ATTAINABLE, UNATTAINABLE, Random, know_answers
 from segue.models.kept import Cache
 from segue.models.precision import chosen
 from segue.models.predictor import Predictor
+from segue.models.saved import weights_hash
 from segue.progress import Progress, silent
 from segue.statistics import DocumentBootstrap
 from segue.windows import Windows
@@ -200,6 +202,7 @@ def _said_of(predictor: Predictor, evidence: Evidence, profiles: Profiles, devic
             "facets": list(predictor.facets),
             "parameters": getattr(predictor, "parameter_count", None),
             "precision": _precision(predictor, device),
+            "weights": weights_hash(predictor) if isinstance(predictor, LatentModel) else None,
         },
         "splits": {part: figures_of[part].to_json() if part in figures_of else None for part in ("VAL", "OOD")},
         "controls": {

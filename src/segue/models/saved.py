@@ -5,6 +5,7 @@ MODEL/model.yaml            kind, name, family, options, space, context, horizon
 MODEL/manifest.json         kind "model", hashes of both; written last
 """
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor]) -> None:
     blob = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
     with write_atomic(path) as file:
         file.write(blob)
+
+
+def weights_hash(model: LatentModel) -> str:
+    """sha256 of a model's parameters, by name, as `sha256:…`: the same wherever the model lies."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def load_tensors(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:

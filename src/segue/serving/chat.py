@@ -19,6 +19,9 @@ from segue.text.documents import plain_paragraphs
 
 # The sentence cutter takes time in the square of a paragraph's brackets and quotes: .8 s for this many.
 LONGEST_PARAGRAPH = 100_000  # characters
+# Chunks read before the context that are encoded only so that they are not found: a tenth of a second's work.
+BEFORE = 64
+MOST_ROWS = 5_000  # of a stored document, masked in a search
 Role = Literal["user", "assistant"]
 How = Literal["paragraph", "sentence"]
 
@@ -37,11 +40,13 @@ class Cut:
 
     how     the chunker that was used
     counts  how many chunks each chunker tried made
+    before  those before `texts`, the last `BEFORE` of them: not for the model, but the user has read them
     """
 
     texts: tuple[str, ...]
     how: How
     counts: dict[str, int]
+    before: tuple[str, ...] = ()
 
 
 def said(messages: Sequence[Message], continued: bool = False) -> list[str]:
@@ -88,7 +93,14 @@ def chunks_of_text(texts: Sequence[str], served: ServedModel, field: str = "mess
     if too_long:
         told = f"{field}: a {made.how} has {too_long[0]:,} characters, {LONGEST_TEXT:,} may be."
         raise ContextError(f"{told} Put blank lines between paragraphs.", "chunk_too_long", field)
-    return replace(made, texts=kept)
+    before = tuple(text for text in _before(made.texts, len(kept)) if len(text) <= LONGEST_TEXT)
+    return replace(made, texts=kept, before=before)
+
+
+def _before(texts: Sequence[str], kept: int) -> Sequence[str]:
+    """The last of those before the `kept` last ones, as many as one request to the encoder still takes."""
+    room = min(BEFORE, LONGEST - kept)
+    return texts[max(0, len(texts) - kept - room) : len(texts) - kept]
 
 
 async def context_of_text(
@@ -97,8 +109,7 @@ async def context_of_text(
     """`chunks_of_text`, encoded."""
     with clock.of("chunk"):
         made = await asyncio.to_thread(chunks_of_text, texts, served, field)
-    with clock.of("encode"):
-        return Context(await helpers.encode(made.texts, served.model.space), made.texts, made.how)
+    return await _read(made.before, made.texts, made.how, served, helpers, clock)
 
 
 async def context_of_chunks(texts: Sequence[str], served: ServedModel, helpers: Helpers, clock: Clock) -> Context:
@@ -106,8 +117,17 @@ async def context_of_chunks(texts: Sequence[str], served: ServedModel, helpers: 
     reach = served.model.reach
     kept = list(texts)[-(reach or LONGEST) :]
     served.require_chunks(len(kept), "texts")
+    return await _read(_before(texts, len(kept)), kept, "given", served, helpers, clock)
+
+
+async def _read(
+    before: Sequence[str], texts: Sequence[str], how: str, served: ServedModel, helpers: Helpers, clock: Clock
+) -> Context:
+    """A context and what was read before it, encoded in one request."""
     with clock.of("encode"):
-        return Context(await helpers.encode(kept, served.model.space), kept, "given")
+        vectors_ND = await helpers.encode([*before, *texts], served.model.space)
+    before_ED, context_LD = vectors_ND[: len(before)], vectors_ND[len(before) :]
+    return Context(context_LD, texts, how, before_ED=before_ED if len(before) else None)
 
 
 async def context_of_stored(id_: str, upto: int, served: ServedModel, helpers: Helpers, clock: Clock) -> Context:
@@ -140,4 +160,5 @@ async def context_of_stored(id_: str, upto: int, served: ServedModel, helpers: H
     with clock.of("encode"):
         vectors_LD = await helpers.vectors_of(run, served.model.space)
     texts, rows = [passage.text for passage in run], [passage.row for passage in run]
-    return Context(vectors_LD, texts, "stored", rows, upto, passages[at + 1 :])
+    before = [passage.row for passage in passages[: at + 1 - len(run)]]
+    return Context(vectors_LD, texts, "stored", rows, upto, passages[at + 1 :], before_rows=before[-MOST_ROWS:])

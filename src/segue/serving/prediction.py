@@ -111,6 +111,7 @@ class Context:
     rows    of a stored document, the chunks' rows: they are not found again
     upto    of a stored document, the last chunk's position
     future  of a stored document, all chunks after the context
+    before_ED, before_rows  what was read before the context, as vectors or as rows: not found again either
     """
 
     vectors_LD: np.ndarray
@@ -119,6 +120,8 @@ class Context:
     rows: Sequence[int] = ()
     upto: int = 0
     future: Sequence[Passage] = ()
+    before_ED: np.ndarray | None = None
+    before_rows: Sequence[int] = ()
 
     def at(self, offset: int) -> Passage | None:
         """The stored chunk at an offset after the last one, if no gap lies between (SPEC §1)."""
@@ -208,22 +211,24 @@ class Clock:
 async def roll_out(served: ServedModel, context: Context, wish: Wish, helpers: Helpers, clock: Clock) -> list[Step]:
     """Predict, look up, feed back, `wish.steps` times.
 
-    Neither the context's chunks nor a passage found by an earlier step is found again: the chunk nearest to a
-    prediction is often one of those, and a rollout would be stuck at it. It ends early only where a passage is to be
-    fed back and none is left to be found.
+    Neither what was read nor a passage found by an earlier step is found again: the chunk nearest to a prediction is
+    often one of those, and a rollout would be stuck at it. Step j's truth is x_{t+jh} (SPEC §3 D). It ends early only
+    where a passage is to be fed back and none is left to be found.
 
     Raises ContextError for a context that the model cannot read.
     """
     served.require(context.vectors_LD)
     space, generator = served.model.space, np.random.default_rng(wish.seed)
-    masked_ED, taken, read_LD = context.vectors_LD[-EXCLUDED:], list(context.rows), context.vectors_LD
+    read_LD, taken = context.vectors_LD, [*context.before_rows, *context.rows]
+    masked_ED = read_LD if context.before_ED is None else np.concatenate([context.before_ED, read_LD])
+    masked_ED = masked_ED[-EXCLUDED:]
     steps = list[Step]()
     for j in range(wish.steps):
         with clock.of("predict"):
             answer = await helpers.infer(Question(served, read_LD, wish.steering))
         with clock.of("decode"):
             found = await helpers.find(answer.prediction_D, wish.k, space, exclude_rows=taken, exclude_ED=masked_ED)
-            truth = await _truth(answer.prediction_D, context, served.model.horizon + j, space, helpers)
+            truth = await _truth(answer.prediction_D, context, served.model.horizon * (j + 1), space, helpers)
         at = drawn([one.cosine for one in found], wish.temperature, generator)
         shown = None if at is None else found[at]
         copy = Copy(answer.cosine_last, found[0].cosine if found else None, j > 0)

@@ -19,7 +19,7 @@ from segue.alignment.profiles import shipped_profiles
 from segue.artifacts import FORMAT, MANIFEST, hash_file, lock, make_folder, read_json, write_json
 from segue.errors import InputError, nearest
 from segue.models import LatentModel, load_model
-from segue.models.saved import model_folder
+from segue.models.saved import model_folder, weights_hash
 
 REGISTRY, FIVECAT = "registry.json", "5cat.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -218,6 +218,8 @@ def _of_another(result: dict[str, Any], model: LatentModel) -> list[str]:
     """A 5CAT that lies in a run but was made of another model."""
     judged = result.get("predictor") or {}
     ours = {"name": model.name, "dim": model.dim, "context": model.context, "parameters": model.parameter_count}
+    if "weights" in judged:  # what an older segue wrote does not say
+        ours["weights"] = weights_hash(model)
     other = [f"{key} {judged.get(key)!r} for {value!r}" for key, value in ours.items() if judged.get(key) != value]
     return [f"Its {FIVECAT} is another model's ({other[0]})."] if other else []
 
