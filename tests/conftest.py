@@ -71,9 +71,13 @@ def refused(segue: Segue, tmp_path: Path) -> Refused:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Chromium: the system's where there is one, else playwright's own. Without one the tests fail, with the remedy."""
+    """Chromium: the system's where there is one, else playwright's own. Without one the tests fail, with the remedy.
+
+    A module's, not the session's: as long as it lives playwright runs an event loop in this thread, and `asyncio.run`
+    refuses to run in it.
+    """
     from playwright.sync_api import Error, sync_playwright  # half a second that few tests need
 
     with sync_playwright() as playwright:

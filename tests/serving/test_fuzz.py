@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+# Loaded before any server's thread runs: Python 3.11 fails when two threads parse source at once, as it is imported.
+import schemathesis.specs.openapi.schemas  # noqa: F401
 from fastapi import FastAPI
 from pydantic import ConfigDict
 from starlette.responses import Response

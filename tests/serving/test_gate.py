@@ -370,6 +370,8 @@ def test_metrics_count_by_route_and_no_client_can_make_series(small: Small):
     for i in range(5):
         small.client.get(f"/never/{i}")
     small.client.request("BREW", "/health")
+    assert small.client.post("/sum", json={"rows": [[1.0]]}).status_code == 200
+    assert small.client.get("/bug").status_code == 500
     text = small.client.get("/metrics").text
     assert "/never" not in text and "BREW" not in text
     assert 'segue_requests_total{method="POST",route="/sum",status="200"}' in text
