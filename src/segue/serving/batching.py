@@ -1,4 +1,4 @@
-"""A queue that turns many small requests into few large calls of one function, in one worker thread.
+"""A queue that turns many small requests into few large calls of one function, in a worker thread of its own.
 
 Nothing waits while the worker is idle: the first item goes at once, and what arrives while the worker is at it makes
 the next batch. So a lone request is as fast as without a queue, and under load the batches grow by themselves.
@@ -46,7 +46,7 @@ class _Job(Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `work(items)` in a thread of its own; `await batcher.submit(items)` from any request.
+    """Calls `work(items)` in threads of its own; `await batcher.submit(items)` from any request.
 
     work       items → as many results, in order. A result that is an exception goes to its own request only; an
                exception raised goes to every request of the batch
@@ -54,6 +54,8 @@ class Batcher(Generic[Item, Result]):
     max_wait   seconds to wait for more items after the first; 0 (best where the work takes longer than a request's
                arrival) takes what is there
     max_queue  items waiting; a request that would pass it is refused with 503, unless the queue is empty
+    workers    calls under way at once; what waits is shared out among those that are free. More than 1 only for work
+               that may run beside itself
 
     Use as `async with batcher:` for the app's life; leaving finishes what it holds.
     """
@@ -65,6 +67,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         max_queue: int,
         max_wait: float = 0.0,
+        workers: int = 1,
         metrics: QueueMetrics | None = None,
         name: str = "batcher",
     ):
@@ -74,8 +77,9 @@ class Batcher(Generic[Item, Result]):
         self._waiting = 0
         self._arrival = asyncio.Event()
         self._stopping = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._runner: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
+        self._workers = self._free = workers
+        self._runners: list[asyncio.Task[None]] = []
         self._rate = 0.0  # items a second, of late
 
     @property
@@ -84,23 +88,22 @@ class Batcher(Generic[Item, Result]):
         return self._waiting
 
     async def __aenter__(self) -> "Batcher[Item, Result]":
-        self._runner = asyncio.create_task(self._run())
+        self._runners = [asyncio.create_task(self._run()) for _ in range(self._workers)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Finish what is held, refuse what comes, end the thread."""
+        """Finish what is held, refuse what comes, end the threads."""
         self._stopping = True
         self._arrival.set()
-        if self._runner:
-            await self._runner
-        self._thread.shutdown()
+        await asyncio.gather(*self._runners)
+        self._threads.shutdown()
 
     async def submit(self, items: Sequence[Item]) -> Batched[Result]:
         """The results of one request's items, in their order.
 
         Raises Refusal 503 when the queue is full or the service is stopping, and what the work raised.
         """
-        if self._stopping or self._runner is None or self._runner.done():
+        if self._stopping or not self._runners:
             raise Refusal(503, "the service is stopping; ask again when it has started.", code="stopping")
         if self._waiting and self._waiting + len(items) > self._max_queue:
             raise Refusal(
@@ -147,16 +150,18 @@ class Batcher(Generic[Item, Result]):
             if self._max_wait and self._waiting < self._max_batch and not self._stopping:
                 await asyncio.sleep(self._max_wait)
             if batch := self._gather():
+                self._free -= 1
                 await self._do(batch)
+                self._free += 1
 
     def _gather(self) -> list[tuple[_Job[Item, Result], int]]:
         """Up to `max_batch` items, a share of each waiting request in turn. → (request, index of its item)."""
         batch: list[tuple[_Job[Item, Result], int]] = []
-        now = time.perf_counter()
-        while self._jobs and len(batch) < self._max_batch:
+        now, most = time.perf_counter(), min(self._max_batch, -(-self._waiting // self._free))
+        while self._jobs and len(batch) < most:
             job = self._jobs.popleft()
             job.started = job.started or now
-            end = min(len(job.items), job.begun + SHARE, job.begun + self._max_batch - len(batch))
+            end = min(len(job.items), job.begun + SHARE, job.begun + most - len(batch))
             batch += [(job, i) for i in range(job.begun, end)]
             job.begun = end
             if end < len(job.items):
@@ -168,7 +173,7 @@ class Batcher(Generic[Item, Result]):
         loop, began = asyncio.get_running_loop(), time.perf_counter()
         items = [job.items[i] for job, i in batch]
         try:
-            results: Sequence[Result | Exception] = await loop.run_in_executor(self._thread, self._work, items)
+            results: Sequence[Result | Exception] = await loop.run_in_executor(self._threads, self._work, items)
             if len(results) != len(items):
                 raise RuntimeError(f"{len(results)} results for {len(items)} items")
         except Exception as error:  # noqa: BLE001  (a queue outlives its work: the requests of the batch get the error)

@@ -37,6 +37,7 @@ def encoder_app(encoder: TextEncoder, settings: Settings) -> FastAPI:
         encoder.answers,
         max_batch=PASSES * encoder.batch,
         max_queue=settings.max_queue,
+        workers=encoder.workers,
         metrics=metrics.queue("encode"),
         name="encode",
     )

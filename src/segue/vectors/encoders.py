@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ class Encoder:
         self.max_tokens = max_tokens
         self.device = device
         self.precision = "float32"
+        self._reading = Lock()
 
     def encode(self, texts: Sequence[str], batch: int) -> np.ndarray:
         """Unit vectors in float32, (N, D), in the order of the texts. What is not finite stays so."""
@@ -101,8 +103,8 @@ class Encoder:
         return unit_ND
 
     def encode_counted(self, texts: Sequence[str], batch: int) -> tuple[np.ndarray, list[int]]:
-        """As `encode`, in passes cut by length; and the tokens read of each text. For texts of any length at once."""
-        vectors_ND, tokens_N = encode_in_passes(self._model, texts, self.space.prompt, batch)
+        """As `encode`, in passes cut by length; and the tokens read of each text. In many threads at once."""
+        vectors_ND, tokens_N = encode_in_passes(self._model, texts, self.space.prompt, batch, self._reading)
         unit_ND: np.ndarray = normalise(vectors_ND)
         return unit_ND, tokens_N
 

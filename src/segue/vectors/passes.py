@@ -6,6 +6,7 @@ Legend: N texts, D width, T tokens of the longest text.
 """
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -44,18 +45,23 @@ def cut(widths: Sequence[int], sizes: Sequence[int], overhead: int) -> list[int]
     return ends[::-1]
 
 
-def encode_in_passes(model: Any, texts: Sequence[str], prompt: str | None, most: int) -> tuple[np.ndarray, list[int]]:
+def encode_in_passes(
+    model: Any, texts: Sequence[str], prompt: str | None, most: int, reading: Lock
+) -> tuple[np.ndarray, list[int]]:
     """What a SentenceTransformer makes of the texts, not normalised, (N, D) float32; and the tokens it read of each.
 
     The tokens count the prompt's and the special ones, and none that was cut off. No pass holds more than `most` texts.
+    May run in several threads that share `reading`: a tokenizer is not made for that, a network is.
     """
     import torch
 
-    features = model.preprocess(list(texts), prompt=prompt)
+    with reading:
+        features = model.preprocess(list(texts), prompt=prompt)
     mask_NT = features.get("attention_mask")
     if mask_NT is None or not bool(mask_NT[:, 0].all()):  # no padding, or padding on the left
         tokens_N = _tokens_without_mask(features) if mask_NT is None else mask_NT.sum(dim=1).tolist()
-        whole_ND = model.encode(list(texts), batch_size=most, show_progress_bar=False, convert_to_numpy=True)
+        with reading:
+            whole_ND = model.encode(list(texts), batch_size=most, show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(whole_ND, dtype=np.float32), tokens_N
     tokens_N = mask_NT.sum(dim=1).tolist()
     order = sorted(range(len(texts)), key=lambda i: (-tokens_N[i], i))
