@@ -60,7 +60,7 @@ def test_the_vectors_are_encode_s_and_the_tokens_the_tokenizer_s(minilm: Encoder
 
 
 def test_many_threads_encode_at_once(minilm: Encoder):
-    """Guards against a tokenizer that two threads set up at once: `Already borrowed`, or another's padding."""
+    """Six threads get what one gets, to the last digit but rounding."""
     batches = [[sentence] * n + [" ".join(SENTENCES[:n])] for n in (1, 2, 3) for sentence in SENTENCES]
     expected = [minilm.encode_counted(texts, 4) for texts in batches]
     with ThreadPoolExecutor(6) as threads:
