@@ -1,5 +1,6 @@
 """Routes of the corpus page: facts of the store, and its checks as they come."""
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -68,6 +69,6 @@ class CorpusPages:
 
     def _found(self, asked: Asked) -> dict[str, Any]:
         assert self._checks is not None
-        job = self._checks.of(asked)
+        job = replace(self._checks.of(asked))  # as it is now: the check goes on while the page is made
         shown = contents(job.value) if job.value is not None else {}
         return {"job": job, "asked": asked, **shown}
