@@ -253,18 +253,32 @@ def test_many_workers_answer_as_one_does():
     assert max(map(len, work.batches)) == 8 and sorted(chain(*work.batches)) == sorted(chain(*requests))
 
 
-def test_max_wait_gathers_what_arrives_one_by_one():
+def test_under_load_a_batch_waits_for_those_on_their_way():
     work = Squares()
 
     async def scene() -> None:
-        async with batcher(work, max_wait=0.2) as queue:
-            first = asyncio.create_task(queue.submit([1]))
+        async with batcher(work, max_wait=20.0) as queue:  # a quarter of it between two looks
+            await asyncio.gather(queue.submit([1]), queue.submit([2]))
+            first = asyncio.create_task(queue.submit([3]))
             await queued(queue, 1)
-            second = asyncio.create_task(queue.submit([2]))
-            await asyncio.gather(first, second)
+            full = asyncio.create_task(queue.submit(list(range(10, 17))))
+            await asyncio.gather(first, full)  # full: it does not wait on
 
     run(scene())
-    assert work.batches == [[1, 2]]
+    assert work.batches == [[1, 2], [3, *range(10, 17)]]
+
+
+def test_a_lone_request_never_waits():
+    """A wait of an hour that nobody would sit out."""
+    work = Squares()
+
+    async def scene() -> None:
+        async with batcher(work, max_wait=3600.0) as queue:
+            assert (await queue.submit([1, 2, 3])).results == [1, 4, 9]
+            assert (await queue.submit([4])).results == [16]
+
+    run(scene())
+    assert work.batches == [[1, 2, 3], [4]]
 
 
 def test_no_items_are_no_work():

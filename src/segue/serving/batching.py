@@ -1,7 +1,7 @@
 """A queue that turns many small requests into few large calls of one function, in a worker thread of its own.
 
-Nothing waits while the worker is idle: the first item goes at once, and what arrives while the worker is at it makes
-the next batch. So a lone request is as fast as without a queue, and under load the batches grow by themselves.
+A lone request goes at once, and what arrives while the worker is at it makes the next batch: it is as fast as without
+a queue, and under load the batches grow by themselves.
 
 A request of many items does not block the small ones behind it: each batch takes a share of every waiting request in
 turn. A request whose client has left is dropped, what is not begun of it is never done.
@@ -51,8 +51,8 @@ class Batcher(Generic[Item, Result]):
     work       items → as many results, in order. A result that is an exception goes to its own request only; an
                exception raised goes to every request of the batch
     max_batch  items in one call
-    max_wait   seconds to wait for more items after the first; 0 (best where the work takes longer than a request's
-               arrival) takes what is there
+    max_wait   under load (the batch before held several requests) wait for those that are on their way: as long as
+               another arrives within a quarter of it, so many seconds at most. A lone request never waits
     max_queue  items waiting; a request that would pass it is refused with 503, unless the queue is empty
     workers    calls under way at once; what waits is shared out among those that are free. More than 1 only for work
                that may run beside itself
@@ -80,6 +80,7 @@ class Batcher(Generic[Item, Result]):
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
         self._workers = self._free = workers
         self._runners: list[asyncio.Task[None]] = []
+        self._crowded = False  # the last batch was of several requests
         self._rate = 0.0  # items a second, of late
 
     @property
@@ -147,12 +148,23 @@ class Batcher(Generic[Item, Result]):
                     return
                 self._arrival.clear()
                 await self._arrival.wait()
-            if self._max_wait and self._waiting < self._max_batch and not self._stopping:
-                await asyncio.sleep(self._max_wait)
+            if self._max_wait and self._crowded:
+                await self._linger()
             if batch := self._gather():
                 self._free -= 1
                 await self._do(batch)
                 self._free += 1
+
+    async def _linger(self) -> None:
+        """The clients just answered come back within milliseconds; a fuller batch costs less for each."""
+        until = time.perf_counter() + self._max_wait
+        while self._waiting < self._max_batch and not self._stopping and time.perf_counter() < until:
+            self._arrival.clear()
+            try:
+                async with asyncio.timeout(self._max_wait / 4):
+                    await self._arrival.wait()
+            except TimeoutError:
+                return
 
     def _gather(self) -> list[tuple[_Job[Item, Result], int]]:
         """Up to `max_batch` items, a share of each waiting request in turn. → (request, index of its item)."""
@@ -167,6 +179,8 @@ class Batcher(Generic[Item, Result]):
             if end < len(job.items):
                 self._jobs.append(job)
         self._count(-len(batch))
+        if batch:
+            self._crowded = any(job is not batch[0][0] for job, _ in batch)
         return batch
 
     async def _do(self, batch: list[tuple[_Job[Item, Result], int]]) -> None:

@@ -27,6 +27,9 @@ from segue.serving.refusals import Refusal, problems
 ABOUT = (
     "Text to unit vectors. Requests that arrive together are encoded together. The vectors are those of `segue embed`."
 )
+MAX_WAIT = (
+    0.004  # seconds under load. Of 32 clients two workers got 15 texts a batch instead of 9, a sixth cheaper each
+)
 PASSES = 2  # passes in one batch of the queue: sorted by length, each then holds less padding
 
 
@@ -38,6 +41,7 @@ def encoder_app(encoder: TextEncoder, settings: Settings) -> FastAPI:
         max_batch=PASSES * encoder.batch,
         max_queue=settings.max_queue,
         workers=encoder.workers,
+        max_wait=MAX_WAIT,
         metrics=metrics.queue("encode"),
         name="encode",
     )
