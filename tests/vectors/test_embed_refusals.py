@@ -25,7 +25,7 @@ from segue.vectors.shards import SHARDS
     [
         ("missing.jsonl", None, ("no such file",)),
         ("empty.jsonl", b"", ("is empty",)),
-        ("empty.jsonl.gz", gzip.compress(b""), ("is empty",)),
+        ("empty.jsonl.gz", gzip.compress(b"", mtime=0), ("is empty",)),
         ("a.jsonl", b'{"text": "A first document."}\n{"text": \n', ("line 2", "not JSON")),
         ("a.jsonl", b'{"text": "A first document."}\n"A string."\n', ("line 2", "is a string")),
         ("a.jsonl", b'{"body": "A first document."}\n', ("--text-field", "body")),
