@@ -30,7 +30,7 @@ class Encoded:
 class TextEncoder:
     """An encoder for a service. The same vectors as `segue embed` with the same encoder, precision and max_tokens.
 
-    batch    texts in one pass at most; they are cut into passes by their length, so that little is padding
+    batch    texts in one pass at most, where the encoder cannot read them end to end
     workers  calls of `answers` that may run at once
     """
 
@@ -58,6 +58,7 @@ class TextEncoder:
         passages = (paragraph.text for document in reference_documents() for paragraph in document.paragraphs)
         sample = list(islice(passages, SAMPLE))
         encoder, fidelity = settle_precision(name, precision, device, sample, batch, max_tokens)
+        encoder.pack(sample)
         loaded = cls(encoder, fidelity, batch, workers)
         loaded.encode(sample[:2])  # the first pass is slow: kernels are chosen, buffers made
         return loaded
