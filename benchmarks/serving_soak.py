@@ -59,9 +59,9 @@ def fitted(points: Sequence[tuple[float, int]]) -> Line:
 class Load:
     """The clients. `answers` counts by route and status; 0 is no answer."""
 
-    def __init__(self, urls: dict[str, str], texts: Sequence[str], vectors: Sequence[Any]):
+    def __init__(self, urls: dict[str, str], texts: Sequence[str], vectors: Sequence[Any], pause: float = 0.0):
         self.answers: Counter[tuple[str, int]] = Counter()
-        self._urls, self._texts, self._vectors = urls, texts, vectors
+        self._urls, self._texts, self._vectors, self._pause = urls, texts, vectors, pause
         self._stop, self._lock = threading.Event(), threading.Lock()
 
     def run(self, clients: int) -> list[threading.Thread]:
@@ -78,7 +78,7 @@ class Load:
         while not self._stop.is_set():
             with httpx2.Client(timeout=120, trust_env=False) as client:
                 for _ in range(draw.randint(1, 200)):
-                    if self._stop.is_set():
+                    if self._stop.wait(2 * self._pause * draw.random()):
                         return
                     self._ask(client, *self._request(draw))
 
@@ -149,12 +149,20 @@ def main() -> None:
     parser.add_argument("--services", default="encoder,decoder,predictor")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="a client waits S seconds on average (0 to 2 S, drawn) between two requests: a steady load that leaves "
+        "the machine to others (default 0: as fast as answers come)",
+    )
     parser.add_argument("--threads", type=int, help="torch threads of each service")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the memory over time")
     asked = parser.parse_args()
     texts, vectors = passages(asked.text, 2000), contexts(asked.run, 200)
     with services(asked.services.split(","), asked.run, asked.store, asked.threads) as running:
-        load = Load({name: service.url for name, service in running.items()}, texts, vectors)
+        load = Load({name: service.url for name, service in running.items()}, texts, vectors, asked.pause)
         threads = load.run(asked.clients)
         try:
             seen = watch(running, 60 * asked.minutes)
