@@ -55,7 +55,7 @@ def test_a_residual_model_moves_from_the_last_chunk(family):
     torch.testing.assert_close(raw_BD, context_BCD[:, -1] + 0.7 * delta_BD)
     assert torch.equal(residual(context_BCD), raw_BD)
     assert made(family, residual=0.3).alpha.item() == pytest.approx(0.3)
-    assert plain.parts(context_BCD)[1:] == (None, None, None, None)
+    assert plain.parts(context_BCD)[1:] == (None,) * 5
 
 
 @pytest.mark.parametrize("family", MODELS)

@@ -32,6 +32,7 @@ class Scene:
     head: nn.Module | None = None
     delta: Tensor | None = None
     drawn: Tensor | None = None
+    logits: Tensor | None = None
     hinges: list[float] = field(default_factory=list)
 
     def chunk(self, b: int, offset: int) -> Tensor:
@@ -197,6 +198,18 @@ def energy(s: Scene, samples: int) -> Tensor:
     return s.mean(one)
 
 
+def next_code(s: Scene) -> Tensor:
+    """The nearest code by distances, the share of its logit among all."""
+    codes = s.model.codes.centroid_KD
+
+    def one(b: int) -> Tensor:
+        far = [sum((s.target(b) - c) ** 2).item() for c in codes]
+        share = torch.exp(s.logits[b])
+        return -torch.log(share[far.index(min(far))] / share.sum())
+
+    return s.mean(one)
+
+
 # name → its formula
 FORMULAS: dict[str, Callable[..., Tensor]] = {
     "mse": mse,
@@ -214,4 +227,5 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "info_nce": info_nce,
     "next_vs_prev": next_vs_prev,
     "energy": energy,
+    "next_code": next_code,
 }

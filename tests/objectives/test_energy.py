@@ -118,7 +118,7 @@ def test_the_head_is_saved_and_its_want_is_told(tmp_path, gathered):
         one.samples(rows(windows.context_rows()), 3, 1.0, torch.Generator().manual_seed(0)) for one in (model, loaded)
     ]
     assert torch.equal(*drawn)
-    with pytest.raises(InputError, match="no generative head"):
+    with pytest.raises(InputError, match="draws no samples"):
         build_model("causal", Space("test", DIM), CausalOptions(width=8, heads=2)).samples(torch.ones(1, 2, DIM), 1)
     with pytest.raises(InputError, match=r"objective\.energy: the model has no generative head"):
         resolve("p1", ["model=causal", "objective.energy={weight: 1}"])

@@ -18,8 +18,9 @@ from term_scenes import (
 )
 from torch import Tensor, nn
 
-from segue.models import LatentModel
+from segue.models import LatentModel, build_model
 from segue.objectives import TERMS, Pass, Term
+from segue.vectors import Space
 from segue.windows import windows_of
 from segue.windows.batches import Batch, gather
 from segue.windows.rows import Rows
@@ -49,6 +50,7 @@ CASES = {
     "next_vs_prev": ("next_vs_prev", {"hidden": 7}, {}),
     "energy of 2": ("energy", {"samples": 2}, {"samples": 2}),
     "energy of 5": ("energy", {"samples": 5}, {"samples": 5}),
+    "next_code": ("next_code", {}, {}),
     **{
         f"info_nce, {candidates}{', hard' if hard else ''}": (
             "info_nce",
@@ -93,6 +95,15 @@ def samples_about(raw: Tensor, count: int = 5) -> Tensor:
     return about / (about**2).sum(-1, keepdim=True) ** 0.5
 
 
+def quantised() -> LatentModel:
+    torch.manual_seed(3)
+    return build_model("amn", Space("test", DIM), built("amn").options.model_copy(update={"codes": 5}), context=CONTEXT)
+
+
+def logits_of(model: LatentModel, raw: Tensor) -> Tensor | None:
+    return None if model.codes is None else model.codes.logit(raw)
+
+
 def made_of(case: str, batch: Batch, raw: Tensor, **more: object) -> tuple[Term, Pass]:
     name, fields, _ = CASES[case]
     term = TERMS[name](weight=1, **fields)
@@ -105,14 +116,21 @@ def test_every_term_has_a_formula_and_a_case():
 
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_gradient_on_the_raw_output(case, batch, documents):
-    model = built("amn")
+    model = quantised() if case == "next_code" else built("amn")
     leaf = generic_raw(batch).requires_grad_()
     delta = (0.5 * generic_raw(batch).flip(0)).requires_grad_()
     name, fields, at_epoch = CASES[case]
     heads = head_of(TERMS[name](weight=1, **fields))
     drawn = samples_about(leaf)
     term, made = made_of(
-        case, batch, leaf, model=model, heads=heads, delta_BD=delta, drawn=lambda count: drawn[:, :count]
+        case,
+        batch,
+        leaf,
+        model=model,
+        heads=heads,
+        delta_BD=delta,
+        drawn=lambda count: drawn[:, :count],
+        logits_BK=logits_of(model, leaf),
     )
     value = term.value(made)
     value.backward()
@@ -120,8 +138,16 @@ def test_value_and_gradient_on_the_raw_output(case, batch, documents):
     raw64 = leaf.detach().double().requires_grad_()
     delta64 = delta.detach().double().requires_grad_()
     head64 = in_double(next(iter(heads.values()), None))
+    model64 = in_double(model)
     scene = scene_of(
-        batch, documents, raw64, model=in_double(model), head=head64, delta=delta64, drawn=samples_about(raw64)
+        batch,
+        documents,
+        raw64,
+        model=model64,
+        head=head64,
+        delta=delta64,
+        drawn=samples_about(raw64),
+        logits=logits_of(model64, raw64),
     )
     wanted = FORMULAS[name](scene, **at_epoch)
     wanted.backward()
@@ -140,8 +166,8 @@ def test_gradient_on_the_model_and_on_the_head(case, batch, documents, model):
     heads = head_of(term)
     made = Pass.of(model, batch, EPOCH, Rows(batch.windows.store), heads)
     if fault := term.fault(model.options):
-        wanted = {"residual_size": "model.residual", "energy": "model.noise"}[name]
-        assert wanted in fault and (name == "energy" or model.alpha is None)
+        wanted = {"residual_size": "model.residual", "energy": "model.noise", "next_code": "model.codes"}[name]
+        assert wanted in fault and (name in ("energy", "next_code") or model.alpha is None)
         return
     term.value(made).backward()
 

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn, no_grad
 
-from segue.errors import InputError
 from segue.geometry import normalise
 from segue.models.dropout import Dropout
 from segue.models.network import LatentModel, Options, Parts, evaluating
@@ -32,11 +31,13 @@ class CausalOptions(Options):
     noise: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _heads_of_even_width(self) -> "CausalOptions":
+    def _fit_together(self) -> "CausalOptions":
         if self.width % (2 * self.heads):
             raise ValueError(
                 f"width {self.width} is not a multiple of twice the heads {self.heads} (rotary positions turn pairs)"
             )
+        if self.noise is not None and self.codes is not None:
+            raise ValueError("codes and noise both draw samples: set one of them to null")
         return self
 
 
@@ -229,16 +230,6 @@ class Causal(LatentModel):
         if self.sampler is not None:
             parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW))
         return parts
-
-    def samples(
-        self, context_BCD: Tensor, count: int, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Samples of the next vector, in evaluation mode, without gradients: (B, C, D) → (B, M, D) unit."""
-        if self.sampler is None:
-            raise InputError(f"{self.name}: has no generative head. Train one with model.noise and the term energy.")
-        with evaluating(self), no_grad(), autocast(self.precision, context_BCD.device):
-            hidden_BW = self.hidden(self.with_channel(context_BCD))[:, -1]
-            return self.sampler.drawn(hidden_BW, count, temperature, generator)
 
     def mean_raw(self, context_BCD: Tensor) -> Tensor:
         return self.written(self.hidden(self.with_channel(context_BCD))[:, -1], self.mean_head)

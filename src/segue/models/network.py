@@ -5,6 +5,7 @@ Legend: B batch, C context length, D width of the vectors, I width of what a fam
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn, no_grad
 
 from segue.errors import InputError
 from segue.geometry import normalise
+from segue.models.codes import Codes, chunks_of
 from segue.models.precision import autocast
 from segue.models.skip import Skip
 from segue.vectors import Space
@@ -31,6 +33,8 @@ class Options(BaseModel):
                 `residual` α is 1 and stays
     skip_mean   u + m·(mean of all chunks read), m learned from this value: only beside `skip`
     skip_places u + v(place): so many vectors, learned from 0, for places 1, 2, 4, 8 …; only beside `skip`
+    codes       a quantised head: the output is read as logits over so many codes, centroids of the train chunks, and
+                the prediction is the expected centroid; the term `next_code` trains it. None: no codes
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,6 +44,7 @@ class Options(BaseModel):
     skip: tuple[float, ...] | None = Field(default=None, min_length=1)
     skip_mean: float | None = None
     skip_places: int | None = Field(default=None, ge=1)
+    codes: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")
     def _beside_a_skip(self) -> "Options":
@@ -54,11 +59,12 @@ class Options(BaseModel):
 class Parts(NamedTuple):
     """What one forward made.
 
-    raw_BD    the raw output r; of a residual model y = u + α·delta
+    raw_BD    the raw output r; of a residual model y = u + α·delta; of a quantised one the expected centroid
     delta_BD  what a residual model read; None for others
     last_BD   u, the last chunk as the model was handed it, or what `skip` made of the last ones; None for others
     mean_BD   the raw output of the mean head of a model of two faces; None for others
-    drawn     so many samples of a generative head: M → (B, M, D) unit; None for models without one
+    drawn     so many samples of a generative or quantised head: M → (B, M, D) unit; None for models without one
+    logits_BK over the codes of a quantised model; None for others
     """
 
     raw_BD: Tensor
@@ -66,6 +72,7 @@ class Parts(NamedTuple):
     last_BD: Tensor | None = None
     mean_BD: Tensor | None = None
     drawn: Callable[[int], Tensor] | None = None
+    logits_BK: Tensor | None = None
 
 
 class LatentModel(nn.Module):
@@ -105,6 +112,7 @@ class LatentModel(nn.Module):
         self.alpha = None if residual is None else nn.Parameter(torch.tensor(residual))
         skip, mean, places = self.options.skip, self.options.skip_mean, self.options.skip_places or 0
         self.skip = None if skip is None else Skip(skip, mean, places, self.dim)
+        self.codes = None if self.options.codes is None else Codes(self.options.codes, self.dim)
         self.reach: int | None = context
         self.precision = "fp32"  # what `predict` computes in: fp32, bf16, or auto
         self.two_faced = False
@@ -142,9 +150,16 @@ class LatentModel(nn.Module):
     def made_of(self, read_BD: Tensor, carried_BD: Tensor) -> Parts:
         """The parts of what was read beside u: read itself, or u + α·read. (B, D), (B, D) → (B, D)"""
         if self.alpha is None and self.skip is None:
-            return Parts(read_BD)
+            return self._coded(Parts(read_BD))
         moved_BD = read_BD if self.alpha is None else self.alpha * read_BD
-        return Parts(carried_BD + moved_BD, read_BD, carried_BD)
+        return self._coded(Parts(carried_BD + moved_BD, read_BD, carried_BD))
+
+    def _coded(self, parts: Parts) -> Parts:
+        """The parts with the output read as logits over the codes, where there are any."""
+        if self.codes is None:
+            return parts
+        expected_BD, logits_BK = self.codes(parts.raw_BD)
+        return parts._replace(raw_BD=expected_BD, logits_BK=logits_BK, drawn=partial(self.codes.drawn, logits_BK))
 
     def parts(self, context_BCD: Tensor) -> Parts:
         """One forward, with what a residual model's output is made of: (B, C, D) → (B, D) each."""
@@ -183,6 +198,30 @@ class LatentModel(nn.Module):
     def predict(self, context_BCD: Tensor) -> Tensor:
         """Unit predictions for unit contexts, oldest chunk first: (B, C, D) float32 → (B, D) float32."""
         return self.predict_with_raw(context_BCD)[0]
+
+    def samples(
+        self, context_BCD: Tensor, count: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Samples of the next vector, in evaluation mode, without gradients: (B, C, D) → (B, M, D) unit.
+
+        Raises InputError for a model that draws none.
+        """
+        with evaluating(self), no_grad(), autocast(self.precision, context_BCD.device):
+            drawn: Callable[..., Tensor] | None = self.parts(context_BCD).drawn
+            if drawn is None:
+                raise InputError(
+                    f"{self.name}: draws no samples. Train a model with model.codes and the term next_code, or a "
+                    f"causal one with model.noise and the term energy."
+                )
+            return drawn(count, temperature, generator)
+
+    def prepare(self, train: Windows, rows: Rows, seed: int) -> None:
+        """What is worked out from the train documents before the first step: the codes, where there are any.
+
+        Raises InputError where they have fewer chunks than codes.
+        """
+        if self.codes is not None:
+            self.codes.fit(chunks_of(train, rows), seed)
 
 
 def batches_for(

@@ -28,6 +28,7 @@ class Pass:
     delta_BD  what a residual model added to the last chunk; None for other models
     mean_BD   the raw output of the mean head of a model of two faces; None for other models
     drawn     samples of a generative head, so many a window: M → (B, M, D) unit; None for other models
+    logits_BK over the codes of a model with a quantised head; None for other models
     heads     a term's name → its own trained part
     """
 
@@ -40,6 +41,7 @@ class Pass:
     mean_BD: Tensor | None = None
     drawn: Callable[[int], Tensor] | None = None
     heads: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    logits_BK: Tensor | None = None
 
     @classmethod
     def of(
@@ -56,7 +58,18 @@ class Pass:
         parts = model.raw_of(shown)
         heads = nn.ModuleDict() if heads is None else heads
         mean_BD = None if parts.mean_BD is None else parts.mean_BD.float()
-        return cls(model, batch, parts.raw_BD.float(), epoch, rows, parts.delta_BD, mean_BD, parts.drawn, heads)
+        return cls(
+            model,
+            batch,
+            parts.raw_BD.float(),
+            epoch,
+            rows,
+            parts.delta_BD,
+            mean_BD,
+            parts.drawn,
+            heads,
+            parts.logits_BK,
+        )
 
     @cached_property
     def mean_face(self) -> "Pass":

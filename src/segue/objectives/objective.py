@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.models import LatentModel
+from segue.objectives.codes import NextCode
 from segue.objectives.contrastive import InfoNCE
 from segue.objectives.controllers import Rho, RhoState
 from segue.objectives.directional import Directional, DirectionalRatio, DirectionalSmooth
@@ -41,6 +42,7 @@ TERMS: dict[str, type[Term]] = {
     "info_nce": InfoNCE,
     "next_vs_prev": NextVsPrevious,
     "energy": Energy,
+    "next_code": NextCode,
 }
 
 

@@ -38,6 +38,8 @@ def train(
     state = new_state(recipe, data.train.store.space, device)
     objective = state.pursue(Objective(recipe.objective, data.rows, recipe.context_drop))
     checkpoint.restore(state, run)
+    if not state.epoch:
+        state.model.prepare(data.train, data.rows, recipe.seed)
     state.force = force
     with RunLog(run, state, listen) as log:
         while state.goes_on:
