@@ -27,6 +27,7 @@ from segue.models.families import family_named
 from segue.models.network import Options
 from segue.objectives import TERMS, Schedule, Term
 from segue.training.curation import CURATIONS, Curation
+from segue.training.lr_schedule import LrSchedule
 from segue.training.tripwires import Tripwire
 from segue.training.validate import METRICS
 
@@ -104,9 +105,10 @@ class Recipe(_Section):
     """A resolved recipe.
 
     context, horizon  C and h of SPEC §1
-    lr, weight_decay  of AdamW; `plateau` changes lr
+    lr, weight_decay  of AdamW; `plateau` changes lr by epoch, `lr_schedule` (null: nothing does) by step
     batch             windows a step
     gradient_clip     largest norm of the whole gradient
+    averaging         decay of a moving average of the weights; the average is what is validated and saved. null: none
     objective         name of a term → its fields, `weight` among them
     context_drop      probability, by epoch, with which the last chunk is hidden from the model in training
     precision         fp32; bf16: autocast; auto: bf16 where the device computes in it, else fp32
@@ -129,6 +131,8 @@ class Recipe(_Section):
     weight_decay: float = Field(ge=0)
     gradient_clip: float = Field(gt=0)
     plateau: Plateau
+    lr_schedule: LrSchedule | None = None
+    averaging: float | None = Field(None, gt=0, lt=1)
     objective: dict[str, SerializeAsAny[Term]] = Field(min_length=1)
     context_drop: Schedule = Schedule(0.0)
     curation: dict[str, SerializeAsAny[Curation]] | None = None

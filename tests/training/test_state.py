@@ -19,7 +19,7 @@ def stepped(clip: float, scale: float = 1.0):
     before = [parameter.detach().clone() for parameter in state.model.parameters()]
     state.begin_epoch()
     torch.manual_seed(0)
-    state.update(scale * state.model(torch.randn(4, 5, 6)).square().sum())
+    state.update(scale * state.model(torch.randn(4, 5, 6)).square().sum(), 0)
     return state, [parameter.grad for parameter in state.model.parameters()], before
 
 
@@ -54,7 +54,7 @@ def test_what_is_not_finite_is_refused_before_the_update(bad):
     before = [parameter.detach().clone() for parameter in state.model.parameters()]
     state.begin_epoch()
     with pytest.raises(DivergedError, match=r"epoch 1: .*before the update"):
-        state.update(state.model(torch.ones(4, 5, 6)).square().sum() * bad * 1e3)
+        state.update(state.model(torch.ones(4, 5, 6)).square().sum() * bad * 1e3, 0)
     for old, parameter in zip(before, state.model.parameters(), strict=True):
         assert torch.equal(old, parameter)
 

@@ -165,7 +165,7 @@ def test_every_epoch_of_every_shipped_recipe_steps(name, make_store):
     seen: set[str] = set()
     for epoch in range(1, recipe.epochs + 1):
         step = objective(state.model.train(), batch, epoch)
-        state.update(step.total)
+        state.update(step.total, 0)
         seen |= set(step.values)
     late = {"anti_copy"} if name == "p2" else set()  # a tripwire's
     assert seen == set(recipe.objective) - late

@@ -2,7 +2,7 @@
 
     RUN/epochs/003/                        weights.safetensors, model.yaml; manifest.json, the last file written,
                                            with the hashes of all four and of what the model was trained on
-    RUN/epochs/003/optimiser.safetensors   AdamW's moments by parameter
+    RUN/epochs/003/optimiser.safetensors   AdamW's moments by parameter; the weights, where the model is an average
     RUN/epochs/003/heads.safetensors       what terms of the objective train of their own, where they do
     RUN/epochs/003/state.json              epoch, lr, plateau, best, lines of history, tripwires, controllers, …
     RUN/best → epochs/002                  relative, replaced atomically
@@ -18,12 +18,13 @@ either goes back again or trains again, bit for bit, what made it go back (`docs
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
 
 from segue.artifacts import MANIFEST, explained, hash_file, is_finished, make_folder, read_json, write_json
 from segue.errors import InputError
@@ -38,6 +39,7 @@ from segue.models.saved import (
     save_tensors,
     verify,
 )
+from segue.training.averaging import Averaged
 from segue.training.state import State, Stopped
 from segue.training.tripwires import Watch
 from segue.vectors import Space
@@ -45,6 +47,7 @@ from segue.vectors import Space
 EPOCHS, OPTIMISER, HEADS, STATE = "epochs", "optimiser.safetensors", "heads.safetensors", "state.json"
 # Field of an epoch's manifest. Not among its `hashes`: those are the model's, and outlive the moments.
 RESUME_HASHES = "resume_hashes"
+TRAINED = "trained"  # what an average is of: the weights that training goes on from
 WITH_MOMENTS = 2  # newest epochs
 
 
@@ -81,6 +84,7 @@ class _Saved(_Section):
     go_back: int | None = Field(None, ge=1)
     stopped: _Stopped | None = None
     controls: dict[str, Any] = {}
+    averaged: int = Field(0, ge=0)
 
 
 def epoch_folder(run: Path, epoch: int) -> Path:
@@ -100,7 +104,8 @@ def save(state: State, run: Path, trained_on: dict[str, str]) -> None:
         for name, parameter in state.named_parameters()
         for kind, tensor in state.optimiser.state[parameter].items()
     }
-    save_tensors(folder / OPTIMISER, moments)
+    trained = state.average.trained() if state.average else {}
+    save_tensors(folder / OPTIMISER, moments | {f"{TRAINED}/{name}": tensor for name, tensor in trained.items()})
     if len(state.heads):
         save_tensors(folder / HEADS, state.heads.state_dict())
     write_json(folder / STATE, _saved(state).model_dump())
@@ -159,6 +164,7 @@ def _saved(state: State) -> _Saved:
         go_back=state.go_back,
         stopped=_Stopped(tripwire=stopped.tripwire, verdict=stopped.verdict) if stopped else None,
         controls=state.objective.controls() if state.objective else {},
+        averaged=state.average.steps if state.average else 0,
     )
 
 
@@ -275,6 +281,8 @@ def _load(state: State, run: Path, epoch: int) -> _Saved:
             raise InputError(f"{folder / OPTIMISER}: lacks the moments '{missing[0]}/{name}'. {REMEDY}")
         else:
             state.optimiser.state[parameter] = its
+    if state.average is not None:
+        _restore_average(state.average, moments, saved.averaged, folder)
     if state.objective is not None:
         state.objective.restore(saved.controls)
     state.epoch, state.lr = epoch, saved.lr
@@ -283,6 +291,14 @@ def _load(state: State, run: Path, epoch: int) -> _Saved:
         state.patience.best, state.patience.waited = saved.early_stop.best, saved.early_stop.waited
     state.best_epoch, state.best_value = saved.best.epoch, saved.best.value
     return saved
+
+
+def _restore_average(average: Averaged, saved: Mapping[str, Tensor], steps: int, folder: Path) -> None:
+    own = {name.removeprefix(f"{TRAINED}/"): its for name, its in saved.items() if name.startswith(f"{TRAINED}/")}
+    try:
+        average.restore(own, steps)
+    except KeyError as error:
+        raise InputError(f"{folder / OPTIMISER}: lacks the weights that {error} is the average of. {REMEDY}") from None
 
 
 def _load_heads(state: State, folder: Path) -> None:

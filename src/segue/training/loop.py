@@ -50,16 +50,17 @@ def train(
                 with autocast(recipe.precision, device):
                     step = objective(state.model, batch, state.epoch)
                 log.step(step)
-                state.update(step.total)
+                state.update(step.total, (windows + len(batch) / 2) / total)
                 windows += len(batch)
                 progress("training", windows, total, "windows")
             log.trained()
             rollout = asks_rollout(state.recipe, state.epoch)
-            val = validate(state.model, objective, data, state.epoch, rollout=rollout)
-            state.judge(val)
-            for trip in tripped(state, val):
-                trip.apply(state)
-            log.epoch(val, lr)
-            checkpoint.save(state, run, data.trained_on)  # last, so that a kill loses no more than the epoch it hit
+            with state.averaged():
+                val = validate(state.model, objective, data, state.epoch, rollout=rollout)
+                state.judge(val)
+                for trip in tripped(state, val):
+                    trip.apply(state)
+                log.epoch(val, lr)
+                checkpoint.save(state, run, data.trained_on)  # last, so that a kill loses no more than the epoch it hit
             checkpoint.roll_back(state, run)  # where a tripwire said so; a resume does it from what was saved
     return state

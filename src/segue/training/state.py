@@ -1,6 +1,7 @@
 """All that changes while a model is trained, so all that a checkpoint holds."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from segue.models import LatentModel, build_model
 from segue.objectives import Objective
+from segue.training.averaging import Averaged
 from segue.training.diverged import DivergedError
 from segue.training.early_stop import Patience
 from segue.training.tripwires import Watch
@@ -61,7 +63,9 @@ class State:
     """A model in training.
 
     recipe         as the run began; `effective` is what the present epoch is trained with
+    lr             what the schedule's factor is applied to
     objective      None before `pursue`
+    average        of the model's weights, where the recipe has one
     epoch          the last begun, from 1; 0 before the first
     attempt        from 1; one more after each rollback: (attempt, epoch) names a line of the history
     best_epoch     by the recipe's metric; 0 while there is none
@@ -75,7 +79,9 @@ class State:
     model: LatentModel
     optimiser: torch.optim.Optimizer
     plateau: PlateauSchedule
+    lr: float
     objective: Objective | None = None
+    average: Averaged | None = None
     epoch: int = 0
     attempt: int = 1
     best_epoch: int = 0
@@ -121,15 +127,9 @@ class State:
             return self.recipe.seed
         return int(np.random.SeedSequence([self.recipe.seed, 0, self.attempt]).generate_state(1, np.uint64)[0])
 
-    @property
-    def lr(self) -> float:
-        """The learning rate now."""
-        return float(self.optimiser.param_groups[0]["lr"])
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = value
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the model is the average of its weights, where the recipe has one: as it is judged and saved."""
+        return nullcontext() if self.average is None else self.average.worn()
 
     def begin_epoch(self) -> "Recipe":
         """Count on, and make the epoch's randomness depend on nothing but seed, attempt and epoch.
@@ -150,8 +150,11 @@ class State:
         self.heads.train()
         return recipe
 
-    def update(self, loss: Tensor) -> None:
-        """One step down the gradient, clipped. Raises DivergedError before it when loss or gradient is not finite."""
+    def update(self, loss: Tensor, share: float) -> None:
+        """One step down the gradient, clipped, at a share of the run's windows.
+
+        Raises DivergedError before it when loss or gradient is not finite.
+        """
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [parameter for _, parameter in self.named_parameters()]
@@ -161,7 +164,12 @@ class State:
                 f"epoch {self.epoch}: the loss is {loss.item()} and its gradient's norm {length.item()}; stopped "
                 f"before the update, finished epochs are kept. Lower lr ({self.lr:g}) or the weight of a term."
             )
+        schedule = self.recipe.lr_schedule
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * (schedule.factor(share) if schedule else 1.0)
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update()
 
     def judge(self, val: dict[str, float | None]) -> None:
         """After an epoch: is it the best so far, has the loss settled on a plateau, is it time to stop?"""
@@ -217,5 +225,7 @@ def new_state(recipe: "Recipe", space: Space, device: torch.device | str = "cpu"
         model,
         optimiser,
         PlateauSchedule(recipe.plateau.factor, recipe.plateau.patience),
+        recipe.lr,
+        average=Averaged(model, recipe.averaging) if recipe.averaging is not None else None,
         patience=Patience(stop.better == "higher", stop.patience) if stop else None,
     )

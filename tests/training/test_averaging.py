@@ -1,0 +1,79 @@
+"""Weights averaged over steps: against the formula, against the run without it, and through a kill."""
+
+import pytest
+import torch
+from runs import history, run_here, small_recipe, weights, world
+from safetensors.numpy import load_file
+from torch import nn
+
+from segue.models import load_model
+from segue.training import open_data, open_run, train
+from segue.training.averaging import Averaged
+from segue.training.checkpoint import TRAINED
+from segue.windows import split_by_fractions
+
+AVERAGED = small_recipe("averaging=0.9", "batch=8", "lr=0.01")
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store(world())
+
+
+def test_the_average_against_its_formula():
+    model = nn.Linear(3, 2)
+    averaged, seen = Averaged(model, 0.8), [model.weight.detach().double().clone()]
+    for step in range(30):
+        with torch.no_grad():
+            model.weight.add_(torch.randn(2, 3, generator=torch.Generator().manual_seed(step)))
+        averaged.update()
+        seen.append(model.weight.detach().double().clone())
+    wanted = seen[0]
+    for n, weight in enumerate(seen[1:]):
+        keep = min(0.8, (1 + n) / (10 + n))
+        wanted = keep * wanted + (1 - keep) * weight
+    last = model.weight.detach().clone()
+    with averaged.worn():
+        torch.testing.assert_close(model.weight.detach().double(), wanted, rtol=1e-5, atol=1e-5)
+        assert torch.equal(averaged.trained()["weight"], last)
+    assert torch.equal(model.weight, last)
+
+
+def test_it_changes_what_is_saved_and_nothing_of_the_training(store, tmp_path):
+    """What the average is of are the weights of the run without one, to the bit; VAL is of the average."""
+    plain = run_here(AVERAGED.model_copy(update={"averaging": None}), store, tmp_path / "plain")
+    averaged = run_here(AVERAGED, store, tmp_path / "averaged")
+    for epoch in (2, 3):
+        trained = load_file(averaged / "epochs" / f"{epoch:03d}" / "optimiser.safetensors")
+        for name, weight in load_file(plain / "epochs" / f"{epoch:03d}" / "weights.safetensors").items():
+            assert (trained[f"{TRAINED}/{name}"] == weight).all()
+    assert weights(averaged, 3) != weights(plain, 3)
+    assert [entry["train"] for entry in history(averaged)] == [entry["train"] for entry in history(plain)]
+    assert all(a["val"]["cos"] != b["val"]["cos"] for a, b in zip(history(averaged), history(plain), strict=True))
+    data = open_data(AVERAGED, store, split_by_fractions(store))
+    model, targets = load_model(averaged / "epochs" / "003"), data.rows(data.val.target_rows())
+    contexts = torch.stack([data.rows(range(last - 4, last + 1)) for last in data.val.last_W])
+    assert history(averaged)[-1]["val"]["cos"] == pytest.approx(
+        (model.predict(contexts) * targets).sum(-1).mean().item()
+    )
+
+
+def test_a_killed_run_goes_on_to_the_bit(store, tmp_path):
+    recipe = AVERAGED.model_copy(update={"epochs": 4})
+    whole = run_here(recipe, store, tmp_path / "whole")
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def kill_after(entry):
+        if entry["epoch"] == 3:
+            raise Killed  # after the line, before the checkpoint
+
+    split = split_by_fractions(store)
+    run = open_run(tmp_path / "killed", recipe, store, split)
+    with pytest.raises(Killed):
+        train(recipe, open_data(recipe, store, split), run, listen=kill_after)
+    resumed = run_here(recipe, store, run, resume=True)
+    assert history(resumed) == history(whole)
+    for name in ("weights.safetensors", "optimiser.safetensors", "state.json"):
+        assert (resumed / "epochs/004" / name).read_bytes() == (whole / "epochs/004" / name).read_bytes()
