@@ -46,6 +46,28 @@ print("left", flush=True)
 """
 
 
+# A service that is told to end while it loads, where something between may swallow what breaks the loading off.
+LOADING = """
+import sys, time
+from segue.serving.http import Router, Service, create_app
+from segue.serving.limits import Settings
+from segue.serving.server import serve
+
+def make():
+    print("loading", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        if sys.argv[1] == "breaks off":
+            raise
+    return create_app(Service("late", "", Router()), settings)
+
+settings = Settings()
+serve(make, settings, lambda url: print(url, flush=True))
+print("left", flush=True)
+"""
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port somebody listens on."""
@@ -132,4 +154,17 @@ def test_a_stopping_service_takes_no_more_and_finishes_what_it_holds(tmp_path: P
         held.join(60)
         assert answers == [(200, b"[1,2]")]
         out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, "left\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("loading", ["breaks off", "swallows it"])
+def test_told_to_end_while_it_loads_a_service_ends_well(number: signal.Signals, loading: str):
+    with subprocess.Popen(
+        [sys.executable, "-c", LOADING, loading], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=50)
         assert (process.returncode, out, err) == (0, "left\n", "")

@@ -16,18 +16,21 @@ import pytest
 
 import segue
 from command_line import Segue
+from segue.serving.supervisor import answers
 from segue.vectors import Store
 
 # A service as the supervisor knows one: says where it is, answers /health, and takes a moment to finish.
 CHILD = """
 import signal, sys, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from segue.serving.supervisor import end_with_supervisor
 class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers()
     def log_message(self, *_): pass
 server = HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+end_with_supervisor()
 print("up with", __import__("os").environ.get("SEGUE_TOKEN"), flush=True)
 server.serve_forever()
 print("finished", flush=True)
@@ -128,6 +131,21 @@ def test_all_end_when_one_does(begin: Callable[..., Begun], ended_by: str):
         begun.wait_for("^one ended with status 0: the others are stopped$")
 
 
+def test_killed_outright_it_leaves_no_orphans(begin: Callable[..., Begun]):
+    """kill −9 gives the supervisor no last word: its children notice by themselves."""
+    ports = free_ports(2)
+    begun = begin(sys.executable, "-c", SUPERVISOR, CHILD, *ports)
+    begun.wait_for("^READY$")
+    children = children_of(begun.process.pid)
+    begun.process.kill()
+    until = time.monotonic() + 30
+    while any(left := [answers(f"http://127.0.0.1:{port}") for port in ports]) and time.monotonic() < until:
+        time.sleep(0.05)
+    for child in children if any(left) else ():
+        os.kill(child, signal.SIGKILL)
+    assert not any(left)
+
+
 def test_serve_all_answers_through_one_address(begin: Callable[..., Begun], text_store: Store, text_run: Path):
     """The real four: texts in at the predictor, a passage of the store out; the studio shows the run; none is left."""
     ports = free_ports(4)
@@ -165,6 +183,17 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
 ):
     ran = segue("serve", "all", "--store", text_store.path, *options)
     assert (ran.status, ran.err.count("\n")) == (2, 1) and said in ran.err, ran
+
+
+def test_a_port_in_use_is_told_by_the_option_that_chooses_it(segue: Segue, text_store: Store):
+    ports = free_ports(3)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        named = zip(("encoder", "predictor", "studio", "decoder"), (*ports, taken), strict=True)
+        options = [piece for name, port in named for piece in (f"--{name}-port", port)]
+        ran = segue("serve", "all", "--store", text_store.path, "--run", "RUN", *options)
+    told = f"error: --decoder-port {taken}: is in use on 127.0.0.1. Choose another with --decoder-port.\n"
+    assert (ran.status, ran.err) == (2, told)
 
 
 def test_a_child_that_refuses_its_input_ends_all_with_2(begin: Callable[..., Begun], text_store: Store, tmp_path: Path):

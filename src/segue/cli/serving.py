@@ -56,10 +56,12 @@ def run(name: str, make_app: Callable[["Settings"], "FastAPI"], settings: "Setti
     The port is taken first, then `make_app(settings)` loads what it serves.
     """
     from segue.serving.server import serve
+    from segue.serving.supervisor import end_with_supervisor
 
     def ready(url: str) -> None:
         more = "".join(f" · {key} {value}" for key, value in about.items())
         err.print(f"{name}: {url}{more} · {url}/docs", highlight=False, soft_wrap=True)
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    end_with_supervisor()
     serve(lambda: make_app(settings), settings, ready)

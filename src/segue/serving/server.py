@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,10 +24,10 @@ def default_url(service: str) -> str:
     return f"http://127.0.0.1:{PORTS[service]}"
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings, option: str = "--port") -> socket.socket:
     """A listening socket. Taken before a model is loaded, so that a port in use is told at once.
 
-    Raises InputError, with the remedy, for a port in use or forbidden and a host that is not this machine's.
+    Raises InputError, naming the option, for a port in use or forbidden and a host that is not this machine's.
     """
     host, port = settings.host, settings.port
     try:
@@ -42,8 +42,9 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         taken.close()
         told = {
-            errno.EADDRINUSE: f"--port {port}: is in use on {host}. Choose another with --port, or 0 for any free one.",
-            errno.EACCES: f"--port {port}: is not yours to use. Choose one from 1024 with --port.",
+            errno.EADDRINUSE: f"{option} {port}: is in use on {host}. Choose another with {option}"
+            f"{', or 0 for any free one' if option == '--port' else ''}.",
+            errno.EACCES: f"{option} {port}: is not yours to use. Choose one from 1024 with {option}.",
             errno.EADDRNOTAVAIL: f"--host {host}: is no address of this machine. Use 127.0.0.1.",
         }.get(error.errno or 0)
         if told is None:
@@ -60,11 +61,12 @@ def url_of(listening: socket.socket) -> str:
 def serve(make_app: Callable[[], FastAPI], settings: Settings, ready: Callable[[str], None] = lambda url: None) -> None:
     """Run an app until SIGTERM or Ctrl-C; then take no more work, finish what is held, and return.
 
-    `make_app` is called when the port is taken: it may load a model. `ready(url)` is called when requests are answered.
+    `make_app` is called when the port is taken: it may load a model, and is broken off when the end comes meanwhile.
+    `ready(url)` is called when requests are answered.
     """
-    with listen(settings) as listening:
+    with listen(settings) as listening, suppress(_EndedError), _signals_end() as ending:
         server = _Server(_config(make_app(), settings), lambda: ready(url_of(listening)))
-        with _signals_end(server):
+        if ending.serve(server):
             server.run(sockets=[listening])
 
 
@@ -113,16 +115,36 @@ class _Server(uvicorn.Server):
             self._tell()
 
 
+class _EndedError(BaseException):
+    """Raised where the program is when the end comes before there is a server. No `except Exception` stops it."""
+
+
+class _Ending:
+    """What SIGTERM and Ctrl-C do: break the loading off, then end the server."""
+
+    def __init__(self) -> None:
+        self._server: uvicorn.Server | None = None
+        self._come = False
+
+    def __call__(self, *_: object) -> None:
+        self._come = True
+        if self._server is None:
+            raise _EndedError
+        self._server.should_exit = True
+
+    def serve(self, server: uvicorn.Server) -> bool:
+        """End this server from now on; whether it may begin."""
+        self._server = server
+        return not self._come  # where something swallowed the exception
+
+
 @contextmanager
-def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+def _signals_end() -> Iterator[_Ending]:
     """SIGTERM and Ctrl-C are how a service ends: uvicorn raises them again after it has stopped, here to no effect."""
-
-    def end(*_: object) -> None:
-        server.should_exit = True
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    ending = _Ending()
+    before = {number: signal.signal(number, ending) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO
 
 Tell = Callable[[str], None]
+SUPERVISED = "SEGUE_SUPERVISED"  # set for children: their stdin closes when the supervisor ends
 LOOK = 0.1  # seconds between two looks at the children
 
 
@@ -49,7 +50,7 @@ class Supervisor:
         patience: float = 70.0,
     ):
         self.children, self._tell, self._patience = children, tell, patience
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, **(environment or {}), SUPERVISED: "1"}
         self._width = max(len(child.name) for child in children)
         self._ending = threading.Event()
 
@@ -74,12 +75,13 @@ class Supervisor:
         self._ending.set()
 
     def _start(self, child: Child) -> "subprocess.Popen[bytes]":
-        # A session of its own: Ctrl-C reaches this process alone, which then ends them in order.
+        # A session of its own: Ctrl-C reaches this process alone, which then ends them in order. Nothing is ever
+        # written to stdin: it closes when this process is gone, however it went.
         process = subprocess.Popen(
             list(child.command),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             env=self._environment,
             start_new_session=True,
         )
@@ -117,6 +119,21 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def end_with_supervisor() -> None:
+    """In a supervisor's child: end as by SIGTERM when the supervisor is gone, be it by kill −9. No-op in others."""
+    if os.environ.pop(SUPERVISED, None) is None:
+        return
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="supervisor", daemon=True).start()
 
 
 def answers(url: str) -> bool:
