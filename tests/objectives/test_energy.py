@@ -24,7 +24,11 @@ DIM = 6
 def model_with_noise():
     torch.manual_seed(2)
     options = CausalOptions(width=8, layers=1, heads=2, feed_forward=12, dropout=0, noise=3, skip=(1.0, 0.2))
-    return build_model("causal", Space("test", DIM), options, context=CONTEXT)
+    model = build_model("causal", Space("test", DIM), options, context=CONTEXT)
+    with torch.no_grad():  # as if trained: what begins at 0 hides what stands before it
+        for silent in (model.sampler.centre, model.sampler.gain, model.sampler.outward, model.head[1]):
+            silent.weight.normal_(std=0.3)
+    return model
 
 
 @pytest.fixture
@@ -69,18 +73,18 @@ def test_its_gradient_is_finite_where_all_samples_are_the_target(gathered):
 def test_a_fork_is_learnt_as_a_fork():
     """From one state two ways lead on, three times in four the first: the mean lies between, the samples on both."""
     torch.manual_seed(0)
-    sampler, state_BW = Sampler(4, 2, 32, DIM), torch.ones(256, 4)
+    sampler, state_BW, carried_BD = Sampler(4, 2, 32, DIM), torch.ones(256, 4), torch.zeros(256, DIM)
     ways = torch.eye(DIM)[:2]
     optimiser = torch.optim.Adam(sampler.parameters(), lr=0.01)
     for _ in range(250):
         target_BD = ways[(torch.rand(256) < 0.25).long()]
-        drawn_BMD = sampler.drawn(state_BW, 4)
+        drawn_BMD = sampler.drawn(state_BW, carried_BD, 4)
         to_target = (drawn_BMD - target_BD[:, None]).norm(dim=-1).mean()
         apart = torch.stack([(drawn_BMD[:, i] - drawn_BMD[:, j]).norm(dim=-1) for i in range(4) for j in range(i)])
         optimiser.zero_grad()
         (to_target - apart.mean() / 2).backward()
         optimiser.step()
-    sample_MD = sampler.drawn(state_BW[:1], 2000).detach()[0]
+    sample_MD = sampler.drawn(state_BW[:1], carried_BD[:1], 2000).detach()[0]
     assert (sample_MD @ ways.T).amax(1).mean() > 0.95
     assert ((sample_MD @ ways[1]) > 0.7).float().mean() == pytest.approx(0.25, abs=0.06)
 
@@ -93,6 +97,45 @@ def test_the_term_pulls_the_generative_head_and_what_it_reads_and_not_the_other(
     for name, parameter in model.named_parameters():
         pulled = parameter.grad is not None and bool(parameter.grad.abs().max() > 0)
         assert pulled is not name.startswith(("head.", "skip.")), name
+
+
+def test_it_begins_as_a_gaussian_around_a_linear_regression(make_store):
+    """Six numbers by NumPy's least squares, the residuals' covariance, and samples drawn about the one by the other."""
+    draw = np.random.default_rng(0)
+    store = make_store([0.4 * draw.normal(size=(n, DIM)) + draw.normal(size=DIM) for n in (30, 7, 50)])
+    windows, rows = windows_of(store, np.arange(3), CONTEXT), Rows(store)
+    read, target = [], []
+    for last, earlier in zip(windows.last_W, windows.earlier_W, strict=True):
+        so_far_ND = rows(np.arange(last - earlier, last + 1)).double().numpy()
+        recent = [so_far_ND[-1 - k] if k < len(so_far_ND) else np.zeros(DIM) for k in range(5)]
+        read.append(np.stack([*recent, so_far_ND.mean(0)], 1))
+        target.append(rows(np.array([last + 1]))[0].double().numpy())
+    number_F = np.linalg.lstsq(np.concatenate(read), np.concatenate(target))[0]
+    off_WD = np.stack(target) - np.stack(read) @ number_F
+
+    options = CausalOptions(width=8, layers=1, heads=2, feed_forward=12, noise=DIM)
+    model = build_model("causal", Space("test", DIM), options, context=CONTEXT).eval()
+    model.prepare(windows, rows, 0)
+    sampler = model.sampler
+    np.testing.assert_allclose([*sampler.carried.weight_K.tolist(), sampler.carried.mean.item()], number_F, atol=1e-5)
+    spread_DZ = sampler.spread.weight.detach().double().numpy()
+    np.testing.assert_allclose(spread_DZ @ spread_DZ.T, off_WD.T @ off_WD / len(off_WD), atol=1e-6)
+
+    context_BCD = rows(np.arange(40, 50))[None]  # of the third document
+    so_far_ND = context_BCD[0].double().numpy()
+    centre_D = number_F[:5] @ so_far_ND[:-6:-1] + number_F[5] * so_far_ND.mean(0)
+    noise_MZ = torch.randn(1, 50, DIM, generator=torch.Generator().manual_seed(3))[0].double().numpy()
+    wanted_MD = centre_D + 0.7 * noise_MZ @ spread_DZ.T
+    wanted_MD /= np.linalg.norm(wanted_MD, axis=1, keepdims=True)
+    sample_MD = model.samples(context_BCD, 50, 0.7, torch.Generator().manual_seed(3))[0]
+    np.testing.assert_allclose(sample_MD.numpy(), wanted_MD, atol=1e-5)
+
+    narrow = Sampler(8, 2, 12, DIM)
+    narrow.fit(windows, rows, 0)
+    kept = np.linalg.eigvalsh(off_WD.T @ off_WD / len(off_WD))[-2:]
+    np.testing.assert_allclose(narrow.spread.weight.detach().square().sum(0), kept, atol=1e-6)
+    with pytest.raises(InputError, match=r"model\.noise: found 7, the vectors are 6 wide"):
+        Sampler(8, 7, 12, DIM).fit(windows, rows, 0)
 
 
 def test_samples_are_of_the_document_so_far_unit_and_their_seed_s(gathered):

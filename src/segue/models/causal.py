@@ -4,8 +4,9 @@ Legend: B batch, N chunks of a document, D width of the vectors, I width of the 
 K width of a head.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -17,7 +18,9 @@ from segue.models.network import LatentModel, Options, Parts, evaluating
 from segue.models.precision import autocast
 from segue.models.sampler import Sampler
 from segue.vectors import Space
+from segue.windows import Windows
 from segue.windows.batches import Batch
+from segue.windows.rows import Rows
 
 
 class CausalOptions(Options):
@@ -27,6 +30,7 @@ class CausalOptions(Options):
     feed_forward: int = Field(640, ge=1)
     dropout: float = Field(0.3, ge=0, lt=1)
     head_dropout: float = Field(0, ge=0, lt=1)
+    positions: Literal["rotary", "sinusoidal", "none"] = "rotary"
     mean_head: bool = False
     noise: int | None = Field(default=None, ge=1)
 
@@ -34,7 +38,7 @@ class CausalOptions(Options):
     def _fit_together(self) -> "CausalOptions":
         if self.width % (2 * self.heads):
             raise ValueError(
-                f"width {self.width} is not a multiple of twice the heads {self.heads} (rotary positions turn pairs)"
+                f"width {self.width} is not a multiple of twice the heads {self.heads} (places turn pairs)"
             )
         if self.noise is not None and self.codes is not None:
             raise ValueError("codes and noise both draw samples: set one of them to null")
@@ -75,12 +79,19 @@ def rotated(x_BHNK: Tensor, first: int = 0) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+def sinusoids(first: int, count: int, width: int) -> Tensor:
+    """Sines, then cosines, of (first + n)·10,000^(−2i/W) (Vaswani et al. 2017), for `count` places: (N, W)"""
+    place_N1 = torch.arange(first, first + count)[:, None]
+    angle = place_N1 * 10_000.0 ** (-torch.arange(width // 2) / (width // 2))
+    return torch.cat([angle.sin(), angle.cos()], -1)
+
+
 class Attention(nn.Module):
     """Every chunk attends to itself and to those before it: (B, N, W) → (B, N, W)"""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, rotary: bool):
         super().__init__()
-        self.heads = heads
+        self.heads, self.rotary = heads, rotary
         self.read = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
@@ -88,7 +99,8 @@ class Attention(nn.Module):
         read_3BHNK = self.read(x_BNW).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query_BHNK, key_BHNK, value_BHNK = read_3BHNK.unbind()
         first = 0 if cache is None else cache.length(layer)
-        query_BHNK, key_BHNK = rotated(query_BHNK, first), rotated(key_BHNK, first)
+        if self.rotary:
+            query_BHNK, key_BHNK = rotated(query_BHNK, first), rotated(key_BHNK, first)
         if cache is not None:
             key_BHNK, value_BHNK = cache.grown(layer, key_BHNK, value_BHNK)
         seen = None
@@ -123,7 +135,7 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.attention_norm = nn.RMSNorm(options.width, eps=1e-6)
-        self.attention = Attention(options.width, options.heads)
+        self.attention = Attention(options.width, options.heads, options.positions == "rotary")
         self.feed_forward_norm = nn.RMSNorm(options.width, eps=1e-6)
         self.feed_forward = GatedFeedForward(options.width, options.feed_forward)
         self.dropout = Dropout(options.dropout)
@@ -145,8 +157,9 @@ class Causal(LatentModel):
     """A decoder that reads a document from its beginning and predicts after every chunk (SPEC §7).
 
     D → W; `layers` blocks of attention and SwiGLU, each after an RMSNorm, no biases; RMSNorm → D. Order comes from
-    rotary positions, so any length can be read. A chunk is seen by its own position and later ones only; hence what
-    stands after a document, padding too, changes nothing in it and needs no mask.
+    rotary positions, so any length can be read; `positions` sinusoidal: added to the input in their place; none: a
+    place is known by how much can be seen from it alone. A chunk is seen by its own position and later ones only;
+    hence what stands after a document, padding too, changes nothing in it and needs no mask.
     5,606,784 parameters at D = 384, 5,901,696 at 768.
 
     A window's prediction is the one at its last chunk. `reach` is None: 5CAT hands it the whole document so far, as it
@@ -169,7 +182,7 @@ class Causal(LatentModel):
         self.head = _fresh_head(chosen.width, self.dim)
         self.mean_head = _fresh_head(chosen.width, self.dim) if chosen.mean_head else None
         self.two_faced = chosen.mean_head
-        sizes = (chosen.width, chosen.noise or 0, chosen.feed_forward, self.dim)
+        sizes = (chosen.width, chosen.noise or 0, chosen.feed_forward, self.dim, chosen.head_dropout)
         self.sampler = None if chosen.noise is None else Sampler(*sizes)
         # It begins as the way in and back, so near copying: that what is read can be written need not be learned. VAL
         # cos after one epoch of 26,358 windows .48 against .37 (MiniLM, width 256), and .51 at width 384, where
@@ -190,6 +203,9 @@ class Causal(LatentModel):
         # A unit vector's numbers are of size D^−½: brought to 1, as the blocks' are, and in `written` back.
         # The blocks' sum stays float32 under autocast.
         hidden_BNW: Tensor = self.project(document_BNI * self.dim**0.5).to(document_BNI.dtype)
+        if self.options.positions == "sinusoidal":
+            first = 0 if cache is None else cache.length()
+            hidden_BNW = hidden_BNW + sinusoids(first, hidden_BNW.shape[1], hidden_BNW.shape[2]).to(hidden_BNW)
         for block in self.blocks:
             hidden_BNW = block(hidden_BNW, cache)
         return hidden_BNW
@@ -215,21 +231,26 @@ class Causal(LatentModel):
             return super().raw_of(batch)
         vectors_GND, document_B, place_B = batch.documents
         hidden_BW = self.hidden(self.with_channel(vectors_GND))[document_B, place_B]
-        return self._with_heads(
-            self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B]), hidden_BW
-        )
+        parts = self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
+        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.carried(vectors_GND)[document_B, place_B])
 
     def parts(self, context_BCD: Tensor) -> Parts:
         hidden_BW = self.hidden(self.with_channel(context_BCD))[:, -1]
-        return self._with_heads(self.made_of(self.written(hidden_BW), self.carried_last(context_BCD)), hidden_BW)
+        parts = self.made_of(self.written(hidden_BW), self.carried_last(context_BCD))
+        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.carried.at_end(context_BCD))
 
-    def _with_heads(self, parts: Parts, hidden_BW: Tensor) -> Parts:
-        """The parts with what the other heads make of the same state."""
+    def _with_heads(self, parts: Parts, hidden_BW: Tensor, carried: Callable[[Sampler], Tensor]) -> Parts:
+        """The parts with what the other heads make of the same state. `carried`: a sampler's u there, (B, D)"""
         if self.mean_head is not None:
             parts = parts._replace(mean_BD=self.written(hidden_BW, self.mean_head))
         if self.sampler is not None:
-            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW))
+            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW, carried(self.sampler)))
         return parts
+
+    def prepare(self, train: Windows, rows: Rows, seed: int) -> None:
+        super().prepare(train, rows, seed)
+        if self.sampler is not None:
+            self.sampler.fit(train, rows, seed)
 
     def mean_raw(self, context_BCD: Tensor) -> Tensor:
         return self.written(self.hidden(self.with_channel(context_BCD))[:, -1], self.mean_head)
