@@ -1,5 +1,7 @@
 """`causal`: what it sees and does not see, at every position and in generation."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from test_families import SMALL, small, unit
 
 from segue.errors import InputError
 from segue.models import build_model
-from segue.models.causal import Cache, Causal, rotated
+from segue.models.causal import Cache, Causal, rotated, sinusoids
 from segue.models.network import batches_for
 from segue.recipe import resolve
 from segue.vectors import Space
@@ -21,6 +23,8 @@ VARIANTS = [
     {"positional": 0.3},
     {"residual": 0.5, "positional": 0.3},
     {"skip": SKIP},
+    {"positions": "sinusoidal"},
+    {"positions": "none", "positional": 0.3},
     {"skip": SKIP, "skip_mean": -0.7, "skip_places": 3, "residual": 0.5, "positional": 0.3},
 ]
 
@@ -152,6 +156,32 @@ def test_a_document_read_in_two_pieces():
     model, document_BND, cache = made(), unit(2, 7, 10), Cache()
     pieces = [model.hidden(piece, cache) for piece in document_BND.split([3, 4], 1)]
     torch.testing.assert_close(torch.cat(pieces, 1), model.hidden(document_BND), atol=1e-6, rtol=1e-5)
+
+
+def test_sinusoids_are_added_to_the_input():
+    """Against the formula, and against a network without places that is handed them."""
+    width = SMALL["causal"].width
+    given_NW = sinusoids(3, 4, width)
+    for n in range(4):
+        for i in range(width // 2):
+            angle = (3 + n) / 10_000 ** (2 * i / width)
+            assert given_NW[n, i] == pytest.approx(math.sin(angle), abs=1e-5)
+            assert given_NW[n, width // 2 + i] == pytest.approx(math.cos(angle), abs=1e-5)
+    plain, sinusoidal, document_BND = made(positions="none"), made(positions="sinusoidal"), unit(2, 5, 10)
+    sinusoidal.load_state_dict(plain.state_dict())
+    plain.project.register_forward_hook(lambda _, __, out_BNW: out_BNW + sinusoids(0, 5, width))
+    torch.testing.assert_close(sinusoidal.positions(document_BND), plain.positions(document_BND))
+
+
+def test_without_places_what_was_read_before_is_a_set():
+    """One layer: what the last chunk sees has no order. Rotary and sinusoidal places give it one."""
+    one = SMALL["causal"].model_copy(update={"layers": 1})
+    document_BND, order = unit(2, 6, 10), [3, 0, 4, 1, 2, 5]
+    for positions, equal in (("none", True), ("rotary", False), ("sinusoidal", False)):
+        torch.manual_seed(0)
+        model = build_model("causal", Space("test", 10), one.model_copy(update={"positions": positions})).eval()
+        same = torch.allclose(model.predict(document_BND), model.predict(document_BND[:, order]), atol=1e-6)
+        assert same == equal, positions
 
 
 def test_rotary_products_depend_on_the_distance_alone():
