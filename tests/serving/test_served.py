@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from segue.serving import registry
 from segue.serving.served import ContextError, Question, ServedModel, answer, load_served
 from segue.serving.shelf import (
     DeprecatedModelError,
+    LoadingModelError,
     Served,
     UnknownModelError,
     named_runs,
@@ -132,6 +135,7 @@ def test_a_registry_is_followed_and_what_is_loaded_is_kept(tmp_path: Path):
     registry.deprecate(folder, "a", "b")
     assert its.stale
     its.refresh()
+    its.settled()
     assert not its.stale and its.trouble() == []
     assert its.shelf.find(None).name == "b" and its.shelf.find("c").name == "c"
     assert its.shelf.find("b").model is before.find("b").model, "loaded once"
@@ -161,7 +165,76 @@ def test_a_registry_that_names_a_lost_run_keeps_what_is_served(tmp_path: Path):
     registry.add(folder, "c", small_run(tmp_path / "c"))
     shutil.rmtree(tmp_path / "c")
     its.refresh()
-    assert sorted(its.shelf.models) == ["a", "b"] and "c" in its.trouble()[0]
+    its.settled()
+    assert sorted(its.shelf.models) == ["a", "b"]
+    assert "c: " in its.trouble()[0] and its.trouble()[0].endswith("It is not served.")
+    with pytest.raises(UnknownModelError, match="Known: a, b"):
+        its.shelf.find("c")
+
+
+def test_a_lost_run_holds_back_no_other_change_of_the_registry(tmp_path: Path):
+    """A deprecation beside it is a refusal somebody decided on; a promotion of a loaded model needs nothing of it."""
+    folder, its = followed(tmp_path)
+    registry.add(folder, "c", small_run(tmp_path / "c"))
+    (tmp_path / "c").rename(tmp_path / "away")
+    registry.promote(folder, "b")
+    registry.deprecate(folder, "a", "b")
+    its.refresh()
+    its.settled()
+    assert its.shelf.find(None).name == "b" and its.shelf.find("b").status == "production"
+    with pytest.raises(DeprecatedModelError):
+        its.shelf.find("a")
+    assert len(its.trouble()) == 1 and "c: " in its.trouble()[0]
+    (tmp_path / "away").rename(tmp_path / "c")
+    registry.add(folder, "d", small_run(tmp_path / "d"))
+    its.refresh()
+    its.settled()
+    assert sorted(its.shelf.models) == ["b", "c", "d"] and its.trouble() == [], "tried again when the registry changes"
+
+
+def test_what_is_new_is_loaded_beside_what_answers(tmp_path: Path):
+    """`c` is put into production while it is not loaded: `a` answers until it is, and nobody waits."""
+    folder, begun, may_load = tmp_path / "registry", threading.Event(), threading.Event()
+    registry.add(folder, "a", small_run(tmp_path / "a"))
+    registry.promote(folder, "a")
+
+    def slow(name: str, *rest: Any) -> ServedModel:
+        if name == "c":
+            begun.set()
+            assert may_load.wait(60)
+        return load_served(name, *rest)
+
+    its = Served.registry(folder, slow)
+    registry.add(folder, "c", small_run(tmp_path / "c"))
+    registry.promote(folder, "c")
+    its.refresh()
+    assert begun.wait(60) and not its.stale and its.trouble() == []
+    assert its.shelf.find(None).name == "a" and its.shelf.find("a").status == "served"
+    with pytest.raises(LoadingModelError, match="c is being loaded"):
+        its.shelf.find("c")
+    registry.deprecate(folder, "a", "c")
+    its.refresh()
+    with pytest.raises(LoadingModelError):  # nobody else is left to answer
+        its.shelf.find(None)
+    may_load.set()
+    its.settled()
+    assert its.shelf.find(None).name == "c" and not its.shelf.loading
+
+
+def test_a_name_given_to_another_run_is_answered_by_the_first_until_the_other_is_there(tmp_path: Path):
+    folder, its = followed(tmp_path)
+    old = its.shelf.find("b").model
+    registry.remove(folder, "b")
+    registry.add(folder, "b", small_run(tmp_path / "other", model=small_model("b", seed=7)))
+    shutil.rmtree(tmp_path / "other")
+    its.refresh()
+    its.settled()
+    assert its.shelf.find("b").model is old and "What it was before is served on." in its.trouble()[0]
+    registry.remove(folder, "b")
+    registry.add(folder, "b", small_run(tmp_path / "third", model=small_model("b", seed=8)))
+    its.refresh()
+    its.settled()
+    assert its.shelf.find("b").run == tmp_path / "third" and its.trouble() == []
 
 
 def test_a_folder_deleted_or_changed_under_the_service(tmp_path: Path):

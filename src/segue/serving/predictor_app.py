@@ -27,7 +27,7 @@ from segue.serving.predictor_answers import ChatAnswer, InferAnswer, InferTimes,
 from segue.serving.predictor_bodies import ChatBody, InferBody, PredictBody
 from segue.serving.refusals import Refusal, problems
 from segue.serving.served import Answer, ContextError, Question, ServedModel, answer
-from segue.serving.shelf import DeprecatedModelError, Served, Shelf, UnknownModelError
+from segue.serving.shelf import DeprecatedModelError, LoadingModelError, Served, Shelf, UnknownModelError
 from segue.serving.telling import chat_json, prediction_json
 from segue.serving.upstream import Upstream
 
@@ -53,14 +53,15 @@ class Predicting:
         self._reading = asyncio.Lock()
 
     async def shelf(self) -> Shelf:
-        """The models as they are now: a registry that changed is read before the request that finds it so."""
+        """The models as they are now: a registry that changed is read before the request that finds it so, but nobody
+        waits for what is new in it to be loaded."""
         if self.served.stale:
             async with self._reading:
                 await asyncio.to_thread(self.served.refresh)
         return self.served.shelf
 
     async def find(self, name: str | None) -> ServedModel:
-        """The model of a name, or the default. Raises UnknownModelError, DeprecatedModelError."""
+        """The model of a name, or the default. Raises UnknownModelError, LoadingModelError, DeprecatedModelError."""
         return (await self.shelf()).find(name)
 
     async def rolled(self, model: ServedModel, context: Context, wish: Wish, clock: Clock) -> list[Step]:
@@ -101,7 +102,7 @@ def predictor_app(served: Served, encoder: Upstream, decoder: Upstream, settings
         metrics=predicting.metrics,
     )
     app = create_app(service, settings)
-    for kind in (ContextError, UnknownModelError, DeprecatedModelError):
+    for kind in (ContextError, UnknownModelError, LoadingModelError, DeprecatedModelError):
         app.add_exception_handler(kind, _declined)
     return app
 
@@ -110,6 +111,8 @@ async def _declined(_: Request, error: Exception) -> Response:
     """What the plain objects refuse, with its status and its short name."""
     if isinstance(error, UnknownModelError):
         return Refusal(404, str(error), code="unknown_model", field="model").response()
+    if isinstance(error, LoadingModelError):
+        return Refusal(503, str(error), code="loading", field="model", retry_after=2).response()
     if isinstance(error, DeprecatedModelError):
         return Refusal(410, str(error), code="deprecated", field="model").response()
     assert isinstance(error, ContextError)
