@@ -49,6 +49,9 @@ THREE = (0, 1, 2)
 # The probe as issue 6 tells it: no mean, no places, weights by hand.
 PROBE = ("model.skip=[1, 0.2, 0, -0.1, -0.1]", "model.skip_mean=null", "model.skip_places=null")
 NO_SKIP = ("model.skip=null", "model.skip_mean=null", "model.skip_places=null")
+PLATEAU = ("lr_schedule=null", "averaging=null", "plateau.patience=0", "epochs=10")
+WINDOWS = ("model={family: transformer, width: 96, layers: 2, heads: 4, feed_forward: 192, dropout: 0.4}",)
+SKIP = ("model.skip=[1, 0.4, 0.2, 0.1, 0.1]", "model.skip_mean=-1.1", "model.skip_places=8")
 FACES = ("model.mean_head=true", "facets=[rank, mean]")
 EXPERIMENTS = (
     Experiment("base", seeds=THREE),
@@ -70,9 +73,16 @@ EXPERIMENTS = (
     Experiment("head-whole", ("model.head_dropout=0",)),
     Experiment("chunk-dropout", ("context_drop=0.1",)),
     Experiment("next-vs-prev", ("objective.next_vs_prev={weight: 0.1}",)),
+    Experiment("plateau", PLATEAU),
+    Experiment("averaging-none", ("averaging=null",)),
+    Experiment("averaging-longer", ("averaging=0.998",)),
+    Experiment("positions-none", ("model.positions=none",)),
+    Experiment("positions-sinusoidal", ("model.positions=sinusoidal",)),
+    Experiment("causal-5", (*WINDOWS, *SKIP)),
+    Experiment("bidirectional-5", (*WINDOWS, *SKIP, "model.bidirectional=true")),
+    Experiment("no-duplicates", ("curation={near_duplicates: {cosine: 0.9}}",)),
     Experiment("steps-twice", ("batch=256",)),
     Experiment("decay-30", ("weight_decay=0.3",)),
-    Experiment("plateau-2", ("plateau.patience=2",)),
     Experiment("faces", (*FACES, "objective.mse={weight: 300, face: mean}")),
     Experiment("faces-weak", (*FACES, "objective.mse={weight: 30, face: mean}")),
     Experiment("mean-alone", ("objective={info_nce: null, mse: {weight: 1}}", "facets=[mean]", *NO_SKIP)),

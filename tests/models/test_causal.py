@@ -1,7 +1,5 @@
 """`causal`: what it sees and does not see, at every position and in generation."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,9 @@ from test_families import SMALL, small, unit
 
 from segue.errors import InputError
 from segue.models import build_model
-from segue.models.causal import Cache, Causal, rotated, sinusoids
+from segue.models.causal import Cache, Causal, rotated
 from segue.models.network import batches_for
+from segue.models.transformer import sinusoids
 from segue.recipe import resolve
 from segue.vectors import Space
 from segue.windows import windows_of
@@ -159,17 +158,11 @@ def test_a_document_read_in_two_pieces():
 
 
 def test_sinusoids_are_added_to_the_input():
-    """Against the formula, and against a network without places that is handed them."""
+    """Against a network without places that is handed them; the formula is tested with `transformer`."""
     width = SMALL["causal"].width
-    given_NW = sinusoids(3, 4, width)
-    for n in range(4):
-        for i in range(width // 2):
-            angle = (3 + n) / 10_000 ** (2 * i / width)
-            assert given_NW[n, i] == pytest.approx(math.sin(angle), abs=1e-5)
-            assert given_NW[n, width // 2 + i] == pytest.approx(math.cos(angle), abs=1e-5)
     plain, sinusoidal, document_BND = made(positions="none"), made(positions="sinusoidal"), unit(2, 5, 10)
     sinusoidal.load_state_dict(plain.state_dict())
-    plain.project.register_forward_hook(lambda _, __, out_BNW: out_BNW + sinusoids(0, 5, width))
+    plain.project.register_forward_hook(lambda _, __, out_BNW: out_BNW + sinusoids(5, width))
     torch.testing.assert_close(sinusoidal.positions(document_BND), plain.positions(document_BND))
 
 

@@ -102,9 +102,11 @@ def test_amn_against_its_formula_in_float64():
         np.testing.assert_allclose(raw_D, mean + linear(hidden, "correction.6"), atol=1e-12)
 
 
-def test_transformer_against_torchs_own_decoder():
-    """The same weights in `nn.TransformerDecoder`, with both masks made by hand."""
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_transformer_against_torchs_own_decoder(bidirectional):
+    """The same weights in `nn.TransformerDecoder`, with both masks made by hand, or without."""
     model = small("transformer").eval()
+    model.options = model.options.model_copy(update={"bidirectional": bidirectional})
     context_BCD = unit(4, 5, 10)
     layer = torch.nn.TransformerDecoderLayer(16, 4, 24, batch_first=True)
     decoder = torch.nn.TransformerDecoder(layer, 2).eval()
@@ -113,7 +115,8 @@ def test_transformer_against_torchs_own_decoder():
     torch.testing.assert_close(sinusoids(5, 16), torch.tensor(position, dtype=torch.float32))
     memory = model.project(context_BCD) + torch.tensor(position, dtype=torch.float32)
     mask = torch.tensor([[0.0 if key <= query else -torch.inf for key in range(5)] for query in range(5)])
-    last = decoder(memory, memory, tgt_mask=mask, memory_mask=mask)[:, -1]
+    masks = {} if bidirectional else {"tgt_mask": mask, "memory_mask": mask}
+    last = decoder(memory, memory, **masks)[:, -1]
     torch.testing.assert_close(model(context_BCD), model.head(last), atol=1e-5, rtol=1e-4)
 
 

@@ -17,6 +17,7 @@ from segue.models.dropout import Dropout
 from segue.models.network import LatentModel, Options, Parts, evaluating
 from segue.models.precision import autocast
 from segue.models.sampler import Sampler
+from segue.models.transformer import sinusoids
 from segue.vectors import Space
 from segue.windows import Windows
 from segue.windows.batches import Batch
@@ -77,13 +78,6 @@ def rotated(x_BHNK: Tensor, first: int = 0) -> Tensor:
     cos, sin = angle.cos().to(x_BHNK.dtype), angle.sin().to(x_BHNK.dtype)
     a, b = x_BHNK.split(half, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-def sinusoids(first: int, count: int, width: int) -> Tensor:
-    """Sines, then cosines, of (first + n)·10,000^(−2i/W) (Vaswani et al. 2017), for `count` places: (N, W)"""
-    place_N1 = torch.arange(first, first + count)[:, None]
-    angle = place_N1 * 10_000.0 ** (-torch.arange(width // 2) / (width // 2))
-    return torch.cat([angle.sin(), angle.cos()], -1)
 
 
 class Attention(nn.Module):
@@ -205,7 +199,8 @@ class Causal(LatentModel):
         hidden_BNW: Tensor = self.project(document_BNI * self.dim**0.5).to(document_BNI.dtype)
         if self.options.positions == "sinusoidal":
             first = 0 if cache is None else cache.length()
-            hidden_BNW = hidden_BNW + sinusoids(first, hidden_BNW.shape[1], hidden_BNW.shape[2]).to(hidden_BNW)
+            sinusoids_NW = sinusoids(first + hidden_BNW.shape[1], self.options.width, hidden_BNW.device)[first:]
+            hidden_BNW = hidden_BNW + sinusoids_NW.to(hidden_BNW.dtype)
         for block in self.blocks:
             hidden_BNW = block(hidden_BNW, cache)
         return hidden_BNW

@@ -21,6 +21,7 @@ class TransformerOptions(Options):
     heads: int = Field(8, ge=1)
     feed_forward: int = Field(2048, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
+    bidirectional: bool = False
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "TransformerOptions":
@@ -41,7 +42,8 @@ class Transformer(LatentModel):
     """Decoder layers over the context, read at its last step (SPEC §7).
 
     D → W, plus sinusoidal positions; `layers` post-norm decoder layers (ReLU), the projected input as target and as
-    memory, both masked causally; last step → Linear, GELU, LayerNorm → D. 17,867,520 parameters at D = 768.
+    memory, both masked causally (with `bidirectional` not: every step sees the whole context); last step → Linear,
+    GELU, LayerNorm → D. 17,867,520 parameters at D = 768.
     """
 
     family = "transformer"
@@ -64,7 +66,9 @@ class Transformer(LatentModel):
         length = context_BCI.shape[1]
         memory_BCW = self.project(context_BCI)
         memory_BCW = memory_BCW + sinusoids(length, self.options.width, context_BCI.device).to(memory_BCW.dtype)
-        later_CC = torch.ones(length, length, dtype=torch.bool, device=context_BCI.device).triu(1)
+        later_CC = None
+        if not self.options.bidirectional:
+            later_CC = torch.ones(length, length, dtype=torch.bool, device=context_BCI.device).triu(1)
         hidden_BCW = memory_BCW
         *lower, top = self.layers
         for layer in lower:
