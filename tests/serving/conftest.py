@@ -4,14 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
+from predictor_world import service
 from real_text import make_text_store, train_on
+from small_runs import small_model, small_run
 
+from segue.serving.decoder_app import decoder_app
+from segue.serving.decoding import StoreDecoder
 from segue.serving.encoder_app import encoder_app
 from segue.serving.encoding import TextEncoder
 from segue.serving.limits import Settings
 from segue.serving.server import running
+from segue.serving.shelf import Served
 from segue.vectors import Store
 
 Serve = Callable[[FastAPI], str]
@@ -48,3 +54,26 @@ def text_store(text_encoder: TextEncoder, tmp_path_factory: pytest.TempPathFacto
 def text_run(text_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small transformer trained on `text_store`."""
     return train_on(text_store, tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="module")
+def decoder_url(serve: Serve, text_store: Store) -> str:
+    return serve(decoder_app(StoreDecoder.of(text_store), Settings()))
+
+
+@pytest.fixture(scope="module")
+def causal_run(text_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh model of the store's space that reads any number of chunks."""
+    folder = tmp_path_factory.mktemp("causal") / "causal"
+    return small_run(folder, None, small_model("causal", family="causal", space=text_store.space))
+
+
+@pytest.fixture(scope="module")
+def url(serve: Serve, text_run: Path, causal_run: Path, encoder_url: str, decoder_url: str) -> str:
+    """`small`, the default, reads 5 chunks; `causal` any number."""
+    return service(serve, Served.runs({"small": text_run, "causal": causal_run}), encoder_url, decoder_url)
+
+
+@pytest.fixture(scope="module")
+def vectors_ND(text_store: Store) -> np.ndarray:
+    return np.array(text_store.vectors_ND)

@@ -1,87 +1,27 @@
 """The predictor over real sockets, with the real encoder and decoder services behind it."""
 
 import json
-import shutil
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import torch
 from asking import ask
+from predictor_world import error_of, service, texts_of
 from real_text import CHUNKS
-from small_runs import small_model, small_run
+from small_runs import small_run
 
 from conftest import Serve
-from segue.models import load_model
+from segue.models import build_model, load_model
+from segue.models.causal import CausalOptions
+from segue.models.faces import MeanFace
 from segue.models.outside import Claims
 from segue.models.remote import RemotePredictor
-from segue.serving import predictor_answers, predictor_bodies, registry
-from segue.serving.bodies import Body
-from segue.serving.decoder_app import decoder_app
-from segue.serving.decoding import StoreDecoder
 from segue.serving.encoding import TextEncoder
-from segue.serving.limits import Settings
-from segue.serving.predictor_app import predictor_app
-from segue.serving.served import load_served
 from segue.serving.shelf import Served
-from segue.serving.upstream import Upstream
 from segue.vectors import Store
-
-
-def closed_url() -> str:
-    """Where nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-
-def service(serve: Serve, served: Served, encoder: str, decoder: str) -> str:
-    to_encoder = Upstream("encoder", encoder, "segue serve encoder")
-    to_decoder = Upstream("decoder", decoder, "segue serve decoder --store STORE")
-    return serve(predictor_app(served, to_encoder, to_decoder, Settings()))
-
-
-@pytest.fixture(scope="module")
-def decoder_url(serve: Serve, text_store: Store) -> str:
-    return serve(decoder_app(StoreDecoder.of(text_store), Settings()))
-
-
-@pytest.fixture(scope="module")
-def causal_run(text_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh model of the store's space that reads any number of chunks."""
-    folder = tmp_path_factory.mktemp("causal") / "causal"
-    return small_run(folder, None, small_model("causal", family="causal", space=text_store.space))
-
-
-@pytest.fixture(scope="module")
-def url(serve: Serve, text_run: Path, causal_run: Path, encoder_url: str, decoder_url: str) -> str:
-    """`small`, the default, reads 5 chunks; `causal` any number."""
-    return service(serve, Served.runs({"small": text_run, "causal": causal_run}), encoder_url, decoder_url)
-
-
-@pytest.fixture(scope="module")
-def vectors_ND(text_store: Store) -> np.ndarray:
-    return np.array(text_store.vectors_ND)
-
-
-def texts_of(store: Store, rows: Any) -> list[str]:
-    return [str(text) for text in store.texts(np.arange(len(store))[rows])]
-
-
-def error_of(answer: tuple[int, Any], status: int, code: str, *told: str) -> dict[str, Any]:
-    """The answer is this refusal, in one line."""
-    found, value = answer
-    assert found == status, value
-    error = value["error"]
-    assert (error["status"], error["code"]) == (status, code), error
-    assert "\n" not in error["message"]
-    for piece in told:
-        assert piece in error["message"], error["message"]
-    return error
 
 
 def test_a_served_vector_is_the_models_own(url: str, text_run: Path, vectors_ND: np.ndarray):
@@ -100,6 +40,33 @@ def test_a_served_vector_is_the_models_own(url: str, text_run: Path, vectors_ND:
     status, value = ask(f"{url}/infer", {"context_vectors": context_BLD.tolist(), "model": "small"})
     assert np.array(value["predicted_vectors"]) == pytest.approx(expected_BD, abs=1e-7)
     assert value["copy_cosine"] == pytest.approx((expected_BD * context_BLD[:, -1]).sum(1), abs=1e-6)
+
+
+def test_a_model_of_two_faces_answers_with_both_and_says_which_ranked(
+    serve: Serve, text_store: Store, tmp_path: Path, encoder_url: str, decoder_url: str, vectors_ND: np.ndarray
+):
+    """The ranking face is the prediction, steered or not; the mean is its own, whatever else shares the batch."""
+    torch.manual_seed(3)
+    options = CausalOptions(width=16, layers=1, heads=2, feed_forward=16, mean_head=True)
+    model = build_model("causal", text_store.space, options, name="both")
+    with torch.no_grad():  # fresh, both heads are one function
+        for parameter in model.mean_head.parameters():
+            parameter.normal_()
+    run = small_run(tmp_path / "both", None, model.eval())
+    its = service(serve, Served.runs({"both": run}), encoder_url, decoder_url)
+    context_BLD = torch.from_numpy(np.stack([vectors_ND[i : i + 5] for i in range(3)]))
+    ranked_BD, mean_BD = model.predict(context_BLD).numpy(), MeanFace(model).predict(context_BLD).numpy()
+    assert (ranked_BD * mean_BD).sum(1).max() < 0.9
+    value = ask(f"{its}/infer", {"context_vectors": context_BLD.tolist()})[1]
+    assert np.array(value["predicted_vectors"]) == pytest.approx(ranked_BD, abs=1e-6)
+    assert np.array(value["mean_vectors"]) == pytest.approx(mean_BD, abs=1e-6)
+    value = ask(f"{its}/infer", {"context_vectors": context_BLD[1].tolist(), "steering": 0.5})[1]
+    assert np.array(value["mean_vector"]) == pytest.approx(mean_BD[1], abs=1e-6)
+    assert np.abs(np.array(value["predicted_vector"]) - ranked_BD[1]).max() > 0.01
+    texts = texts_of(text_store, slice(0, 5))
+    assert ask(f"{its}/predict", {"texts": texts})[1]["face"] == "ranking"
+    assert ask(f"{its}/chat", {"messages": [{"role": "user", "content": "\n\n".join(texts)}]})[1]["face"] == "ranking"
+    assert ask(f"{its}/info")[1]["models"][0]["faces"] == ["ranking", "mean"]
 
 
 def test_the_remote_predictor_of_5cat_asks_it(url: str, text_run: Path, vectors_ND: np.ndarray):
@@ -184,6 +151,7 @@ def test_predict_is_encoder_model_and_search_one_after_the_other(
     assert step["copy"]["cosine_last"] == pytest.approx(prediction_D @ context_LD[-1], abs=1e-5)
     assert (step["copy"]["warning"] is not None) == (step["copy"]["cosine_last"] >= found[0]["cosine"])
     assert [chunk["text"] for chunk in value["context"]] == texts and value["chunked"] == "given"
+    assert value["face"] is None, "it has one"
     times = value["milliseconds"]
     assert times["total"] >= times["encode"] + times["predict"] + times["decode"] > 0
     again = ask(f"{url}/predict", {"document": {"text": "\n\n".join(texts)}, "k": 4})[1]
@@ -312,114 +280,3 @@ def test_a_drawn_reply_tells_its_seed(url: str, text_store: Store):
     assert len(rows) > 1
     cosines = [one["cosine"] for one in first["steps"][0]["alternatives"]]
     assert cosines == sorted(cosines, reverse=True) and len(cosines) == 19
-
-
-def test_a_service_that_is_down_is_named_with_what_to_start(
-    serve: Serve, text_run: Path, text_store: Store, encoder_url: str, decoder_url: str, vectors_ND: np.ndarray
-):
-    texts = texts_of(text_store, slice(0, 5))
-    deaf = service(serve, Served.runs({"small": text_run}), closed_url(), decoder_url)
-    error_of(ask(f"{deaf}/predict", {"texts": texts}), 502, "encoder_down", "segue serve encoder")
-    assert ask(f"{deaf}/infer", {"context_vectors": vectors_ND[:5].tolist()})[0] == 200
-    health = ask(f"{deaf}/health")[1]
-    assert health["status"] == "degraded" and "segue serve encoder" in health["why"][0]
-    blind = service(serve, Served.runs({"small": text_run}), encoder_url, closed_url())
-    error_of(ask(f"{blind}/predict", {"texts": texts}), 502, "decoder_down", "segue serve decoder --store STORE")
-    error_of(ask(f"{blind}/chat", {"messages": [{"role": "user", "content": "\n\n".join(texts)}]}), 502, "decoder_down")
-    assert "segue serve decoder" in ask(f"{blind}/health")[1]["why"][0]
-
-
-def test_health_does_not_wait_for_a_service_that_hangs(serve: Serve, text_run: Path, decoder_url: str):
-    """What takes a connection and never answers: told within the patience, not after the deadline."""
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        its = service(serve, Served.runs({"small": text_run}), url, decoder_url)
-        health = ask(f"{its}/health")[1]
-    assert health["why"] == [f"the encoder at {url} does not answer within 2 s."]
-
-
-def test_a_model_of_another_space_is_refused(
-    serve: Serve, tmp_path: Path, text_store: Store, encoder_url: str, decoder_url: str
-):
-    """Vectors of another encoder would be compared in silence: one clear error instead, and /health says it too."""
-    run = small_run(tmp_path / "foreign", None)
-    foreign = service(serve, Served.runs({"foreign": run}), encoder_url, decoder_url)
-    error = error_of(ask(f"{foreign}/predict", {"texts": ["x y z."] * 5}), 502, "wrong_space", "384 wide", "wants 16")
-    assert "segue serve encoder" in error["message"]
-    assert ["384 wide" in line for line in ask(f"{foreign}/health")[1]["why"]] == [True, True]
-    crossed = service(serve, Served.runs({"small": run}), decoder_url, encoder_url)
-    assert ask(f"{crossed}/predict", {"texts": ["x y z."] * 5})[0] in (404, 502), "the wrong service at the URL"
-
-
-def test_a_registry_followed_over_http(
-    serve: Serve,
-    tmp_path: Path,
-    text_run: Path,
-    causal_run: Path,
-    encoder_url: str,
-    decoder_url: str,
-    vectors_ND: np.ndarray,
-):
-    folder, copied = tmp_path / "registry", tmp_path / "copied"
-    shutil.copytree(text_run, copied, symlinks=True)
-    registry.add(folder, "old", copied)
-    registry.add(folder, "new", causal_run)
-    registry.promote(folder, "old", force=True, why="a test")
-    its = service(serve, Served.registry(folder), encoder_url, decoder_url)
-    body = {"context_vectors": vectors_ND[:5].tolist()}
-    assert ask(f"{its}/infer", body)[1]["model"] == "old" and ask(f"{its}/health")[1]["status"] == "ok"
-    registry.promote(folder, "new", force=True, why="a test")
-    assert ask(f"{its}/infer", body)[1]["model"] == "new", "the request that finds the registry changed sees the change"
-    registry.deprecate(folder, "old", "new")
-    error = error_of(ask(f"{its}/infer", {**body, "model": "old"}), 410, "deprecated", "Use new.")
-    assert error["field"] == "model"
-    info = ask(f"{its}/info")[1]
-    assert (info["default"], info["deprecated"]) == ("new", {"old": "new"})
-    assert [(model["name"], model["status"]) for model in info["models"]] == [("new", "production")]
-    (folder / "registry.json").write_text("{")
-    assert ask(f"{its}/infer", body)[1]["model"] == "new"
-    health = ask(f"{its}/health")[1]
-    assert health["status"] == "degraded" and "registry.json" in health["why"][0]
-
-
-def test_a_run_deleted_under_the_service(
-    serve: Serve, tmp_path: Path, text_run: Path, encoder_url: str, decoder_url: str, vectors_ND: np.ndarray
-):
-    copied = tmp_path / "copied"
-    shutil.copytree(text_run, copied, symlinks=True)
-    its = service(serve, Served.runs({"small": copied}), encoder_url, decoder_url)
-    body = {"context_vectors": vectors_ND[:5].tolist()}
-    before = ask(f"{its}/infer", body)[1]["predicted_vector"]
-    shutil.rmtree(copied)
-    assert ask(f"{its}/infer", body)[1]["predicted_vector"] == pytest.approx(before, abs=1e-7)
-    health = ask(f"{its}/health")[1]
-    assert health["status"] == "degraded" and "small: its folder is gone" in health["why"][0]
-
-
-def test_metrics_count_what_each_model_did(
-    serve: Serve, text_run: Path, text_store: Store, encoder_url: str, decoder_url: str
-):
-    its = service(serve, Served.runs({"small": text_run}), encoder_url, decoder_url)
-    texts = texts_of(text_store, slice(0, 5))
-    value = ask(f"{its}/predict", {"texts": texts, "steps": 4})[1]
-    warned = sum(step["copy"]["warning"] is not None for step in value["steps"])
-    with urlopen(f"{its}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    assert 'segue_predictions_total{model="small"} 4.0' in lines
-    assert f'segue_copies_warned_total{{model="small"}} {float(warned)}' in lines
-    assert load_served("small", text_run).status == "served"
-
-
-def test_every_example_of_the_document_is_one(url: str):
-    """What /docs offers to try is accepted by the very body it stands for."""
-    tried = 0
-    for module in (predictor_bodies, predictor_answers):
-        for kind in vars(module).values():
-            own = isinstance(kind, type) and issubclass(kind, Body) and kind.__module__ == module.__name__
-            if own and (extra := kind.model_config.get("json_schema_extra")):
-                kind.model_validate(extra["example"])
-                tried += 1
-    assert tried == 7
-    document = ask(f"{url}/openapi.json")[1]
-    for path, statuses in {"/infer": (404, 410, 422), "/predict": (404, 410, 422, 502), "/chat": (410, 502)}.items():
-        assert {str(status) for status in statuses} <= document["paths"][path]["post"]["responses"].keys()

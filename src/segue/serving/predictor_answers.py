@@ -1,6 +1,6 @@
 """What the predictor service answers. Legend: B contexts, D width."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -23,6 +23,10 @@ _COPY: dict[str, Any] = {"cosine_last": 0.5514, "cosine_found": 0.6121}
 _ASKED: dict[str, Any] = {"k": 2, "steps": 1, "steering": 0.0, "temperature": 0.0, "seed": 1, "feed": "vector"}
 _TIMES: dict[str, Any] = {"chunk": 0.1, "encode": 11.2, "predict": 1.9, "decode": 5.4, "total": 19.0}
 _OTHER = {**_PASSAGE, "text": "Every spring it is told again.", "cosine": 0.5902, "row": 77}
+
+FaceName = Annotated[
+    Literal["ranking"] | None, Field(description="Of a model of two faces the one searched by; null: it has one.")
+]
 
 
 class InferTimes(Body):
@@ -50,6 +54,10 @@ class InferAnswer(Body):
     model: str
     predicted_vector: list[float] | None = Field(default=None, description="D numbers, of length 1.")
     predicted_vectors: list[list[float]] | None = Field(default=None, description="B × D, each of length 1.")
+    mean_vector: list[float] | None = Field(
+        default=None, description="Of a model of two faces what its mean face says, of length 1; never steered."
+    )
+    mean_vectors: list[list[float]] | None = Field(default=None, description="The same of many: B × D.")
     copy_cosine: float | list[float] = Field(description="Cosine of the prediction to the last chunk read.")
     warnings: list[str] = Field(description="What to know before believing a steered prediction.")
     milliseconds: InferTimes
@@ -140,6 +148,7 @@ class PredictAnswer(Body):
         }
     )
     model: str
+    face: FaceName = None
     chunked: Literal["given", "paragraph", "sentence", "stored"] = Field(description="Who cut the text, and into what.")
     context: list[ContextChunk] = Field(description="What was read, oldest first.")
     steps: list[StepBody]
@@ -180,6 +189,7 @@ class ChatAnswer(Body):
         }
     )
     model: str
+    face: FaceName = None
     reply: FoundBody | None = Field(default=None, description="The first step's; null where none is left to be found.")
     alternatives: list[FoundBody]
     copy_: CopyBody = Field(alias="copy")
@@ -201,6 +211,9 @@ class ModelInfo(Body):
     context: int
     horizon: int
     facets: list[str]
+    faces: list[str] = Field(
+        default_factory=list, description="Of a model of two: `ranking`, which searches go by, and `mean`; else none."
+    )
     reach: int | None = Field(default=None, description="Chunks it reads; null: all so far.")
     space: SpaceBody
     parameters: int

@@ -135,14 +135,18 @@ def _infer(predicting: Predicting) -> Router:
         contexts = [_context(vectors) for vectors in given]
         for i, context_LD in enumerate(contexts):
             model.require(context_LD, f"context_vectors[{i}]" if many else "context_vectors")
-        done = await predicting.queue.submit([Question(model, context_LD, body.steering) for context_LD in contexts])
+        asked = [Question(model, context_LD, body.steering, both=True) for context_LD in contexts]
+        done = await predicting.queue.submit(asked)
         predicting.count(model, len(contexts))
         vectors = [one.prediction_D.tolist() for one in done.results]
+        means = [one.mean_D.tolist() for one in done.results if one.mean_D is not None]
         cosines = [one.cosine_last for one in done.results]
         return InferAnswer(
             model=model.name,
             predicted_vector=None if many else vectors[0],
             predicted_vectors=vectors if many else None,
+            mean_vector=None if many or not means else means[0],
+            mean_vectors=means if many and means else None,
             copy_cosine=cosines if many else cosines[0],
             warnings=model.warnings(body.steering),
             milliseconds=InferTimes(

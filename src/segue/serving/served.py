@@ -17,6 +17,7 @@ from segue.artifacts import read_json
 from segue.errors import InputError
 from segue.geometry import cosine, normalise
 from segue.models import LatentModel, load_model
+from segue.models.faces import mean_face
 from segue.models.precision import chosen, compute_in
 from segue.models.steered import Steered
 from segue.serving.registry import FIVECAT, Status, model_hash
@@ -57,6 +58,11 @@ class ServedModel:
     doubts: tuple[str, ...] = ()
     device: str = "cpu"
 
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Of a model of two: `ranking`, which is what a search goes by, and `mean`. () where it has one."""
+        return ("ranking", "mean") if self.model.two_faced else ()
+
     def with_status(self, status: Status) -> "ServedModel":
         """The same loaded model, in another role."""
         return replace(self, status=status)
@@ -81,6 +87,7 @@ class ServedModel:
             "context": model.context,
             "horizon": model.horizon,
             "facets": list(model.facets),
+            "faces": list(self.faces),
             "reach": model.reach,
             "space": model.space.to_json(),
             "parameters": model.parameter_count,
@@ -177,18 +184,24 @@ class Question:
 
     context_LD   float32 unit vectors, oldest chunk first
     steering     β of p = normalise(r − β·x_t), 0 for the model's own prediction
+    both         of a model of two faces the mean too: a second forward
     """
 
     served: ServedModel
     context_LD: np.ndarray
     steering: float = field(default=0.0)
+    both: bool = False
 
 
 class Answer(NamedTuple):
-    """The unit prediction, (D,) float32, and its cosine to the last chunk that was read."""
+    """The unit prediction, (D,) float32, and its cosine to the last chunk that was read.
+
+    mean_D  what the mean face says, never steered; None where it was not asked for or the model has one face
+    """
 
     prediction_D: np.ndarray
     cosine_last: float
+    mean_D: np.ndarray | None = None
 
 
 def answer(questions: Sequence[Question]) -> list[Answer]:
@@ -197,9 +210,9 @@ def answer(questions: Sequence[Question]) -> list[Answer]:
     A forward's last bit may depend on how many contexts share it: alone, a question is answered bit for bit as
     `model.predict` does in float32.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int, bool], list[int]] = {}
     for i, question in enumerate(questions):
-        groups.setdefault((id(question.served), len(question.context_LD)), []).append(i)
+        groups.setdefault((id(question.served), len(question.context_LD), question.both), []).append(i)
     found: dict[int, Answer] = {}
     for members in groups.values():
         for start in range(0, len(members), BLOCK):
@@ -218,4 +231,6 @@ def _forward(questions: list[Question]) -> list[Answer]:
     if beta_B1.any():  # r − 0·x_t is r to the bit
         prediction_BD = normalise(raw_BD - beta_B1 * last_BD)
     cosine_B = cosine(prediction_BD.double(), last_BD.double()).tolist()
-    return [Answer(*pair) for pair in zip(prediction_BD.cpu().numpy(), cosine_B, strict=True)]
+    mean = mean_face(served.model) if questions[0].both else None
+    mean_BD = mean.predict(context_BLD).cpu().numpy() if mean else [None] * len(questions)
+    return [Answer(*made) for made in zip(prediction_BD.cpu().numpy(), cosine_B, mean_BD, strict=True)]

@@ -45,6 +45,7 @@ def prediction_json(
     told = [step_json(step, vectors) for step in steps]
     return {
         "model": served.name,
+        "face": served.faces[0] if served.faces else None,
         "chunked": context.how,
         "context": context_json(context),
         "steps": told,
@@ -68,5 +69,5 @@ def chat_json(served: ServedModel, context: Context, wish: Wish, steps: Sequence
         "copy": first["copy"],
         "found_in": reply and {key: reply[key] for key in place},
         "steps": told["steps"],
-        **{key: told[key] for key in ("chunked", "context", "asked", "warnings", "milliseconds")},
+        **{key: told[key] for key in ("face", "chunked", "context", "asked", "warnings", "milliseconds")},
     }
