@@ -11,6 +11,7 @@ from small_text import SENTENCES, WORDS, save_encoder
 from transformers import AutoTokenizer
 
 from segue.geometry import cosine
+from segue.vectors import packed
 from segue.vectors.encoders import Encoder, load_encoder
 from segue.vectors.packed import MOST_TOKENS, _packs, rounded
 
@@ -85,6 +86,12 @@ def test_an_encoder_of_another_kind_does_not_pack(tmp_path: Path):
     assert not encoder.pack(["the fog"])
     unit_ND, tokens_N = encoder.encode_counted(["the fog", "A red boat", "hour"], 2)
     assert tokens_N == [2, 3, 1] and np.allclose(unit_ND, encoder.encode(["the fog", "A red boat", "hour"], 2))
+
+
+def test_an_older_transformers_has_not_the_hooks_and_does_not_pack(monkeypatch: pytest.MonkeyPatch):
+    encoder = load_encoder("minilm")
+    monkeypatch.setattr(packed, "version", lambda _: "4.57.1")
+    assert not encoder.pack(SENTENCES)
 
 
 def test_no_texts_are_no_vectors(packing: Encoder):
