@@ -10,7 +10,7 @@ from segue.errors import InputError
 from segue.models import build_model, load_model, save_model
 from segue.models.causal import CausalOptions
 from segue.models.network import batches_for
-from segue.models.sampler import Sampler
+from segue.models.sampler import Sampler, _moments
 from segue.objectives import TERMS, Objective, Pass
 from segue.recipe import resolve
 from segue.vectors import Space
@@ -73,18 +73,18 @@ def test_its_gradient_is_finite_where_all_samples_are_the_target(gathered):
 def test_a_fork_is_learnt_as_a_fork():
     """From one state two ways lead on, three times in four the first: the mean lies between, the samples on both."""
     torch.manual_seed(0)
-    sampler, state_BW, carried_BD = Sampler(4, 2, 32, DIM), torch.ones(256, 4), torch.zeros(256, DIM)
+    sampler, state_BW, read_B3D = Sampler(4, 2, 32, DIM), torch.ones(256, 4), torch.zeros(256, 3, DIM)
     ways = torch.eye(DIM)[:2]
     optimiser = torch.optim.Adam(sampler.parameters(), lr=0.01)
     for _ in range(250):
         target_BD = ways[(torch.rand(256) < 0.25).long()]
-        drawn_BMD = sampler.drawn(state_BW, carried_BD, 4)
+        drawn_BMD = sampler.drawn(state_BW, read_B3D, 4)
         to_target = (drawn_BMD - target_BD[:, None]).norm(dim=-1).mean()
         apart = torch.stack([(drawn_BMD[:, i] - drawn_BMD[:, j]).norm(dim=-1) for i in range(4) for j in range(i)])
         optimiser.zero_grad()
         (to_target - apart.mean() / 2).backward()
         optimiser.step()
-    sample_MD = sampler.drawn(state_BW[:1], carried_BD[:1], 2000).detach()[0]
+    sample_MD = sampler.drawn(state_BW[:1], read_B3D[:1], 2000).detach()[0]
     assert (sample_MD @ ways.T).amax(1).mean() > 0.95
     assert ((sample_MD @ ways[1]) > 0.7).float().mean() == pytest.approx(0.25, abs=0.06)
 
@@ -99,8 +99,8 @@ def test_the_term_pulls_the_generative_head_and_what_it_reads_and_not_the_other(
         assert pulled is not name.startswith(("head.", "skip.")), name
 
 
-def test_it_begins_as_a_gaussian_around_a_linear_regression(make_store):
-    """Six numbers by NumPy's least squares, the residuals' covariance, and samples drawn about the one by the other."""
+def test_it_begins_as_a_linear_regression_with_noise_of_three_kinds(make_store):
+    """Six numbers by NumPy's least squares; samples by the formula written out in float64 from the same noise."""
     draw = np.random.default_rng(0)
     store = make_store([0.4 * draw.normal(size=(n, DIM)) + draw.normal(size=DIM) for n in (30, 7, 50)])
     windows, rows = windows_of(store, np.arange(3), CONTEXT), Rows(store)
@@ -111,31 +111,48 @@ def test_it_begins_as_a_gaussian_around_a_linear_regression(make_store):
         read.append(np.stack([*recent, so_far_ND.mean(0)], 1))
         target.append(rows(np.array([last + 1]))[0].double().numpy())
     number_F = np.linalg.lstsq(np.concatenate(read), np.concatenate(target))[0]
-    off_WD = np.stack(target) - np.stack(read) @ number_F
 
     options = CausalOptions(width=8, layers=1, heads=2, feed_forward=12, noise=DIM)
     model = build_model("causal", Space("test", DIM), options, context=CONTEXT).eval()
     model.prepare(windows, rows, 0)
     sampler = model.sampler
     np.testing.assert_allclose([*sampler.carried.weight_K.tolist(), sampler.carried.mean.item()], number_F, atol=1e-5)
-    spread_DZ = sampler.spread.weight.detach().double().numpy()
-    np.testing.assert_allclose(spread_DZ @ spread_DZ.T, off_WD.T @ off_WD / len(off_WD), atol=1e-6)
 
     context_BCD = rows(np.arange(40, 50))[None]  # of the third document
     so_far_ND = context_BCD[0].double().numpy()
+    noise_MZ = torch.randn(1, 50, DIM + 3, generator=torch.Generator().manual_seed(3))[0].double().numpy()
+    stretch, lean, own = sampler.stretch.item(), sampler.lean.tolist(), 0.7 * noise_MZ[:, :3]
+    assert stretch > 0.01 and lean[0] >= 0 and lean[1] >= 0
     centre_D = number_F[:5] @ so_far_ND[:-6:-1] + number_F[5] * so_far_ND.mean(0)
-    noise_MZ = torch.randn(1, 50, DIM, generator=torch.Generator().manual_seed(3))[0].double().numpy()
-    wanted_MD = centre_D + 0.7 * noise_MZ @ spread_DZ.T
+    leaning_MD = np.outer(own[:, 1], lean[0] * so_far_ND[-1]) + np.outer(own[:, 2], lean[1] * so_far_ND.mean(0))
+    spread_DZ = sampler.spread.weight.detach().double().numpy()
+    spread_MD = np.exp(stretch * own[:, :1]) * (0.7 * noise_MZ[:, 3:] @ spread_DZ.T)
+    wanted_MD = centre_D + leaning_MD + spread_MD
     wanted_MD /= np.linalg.norm(wanted_MD, axis=1, keepdims=True)
     sample_MD = model.samples(context_BCD, 50, 0.7, torch.Generator().manual_seed(3))[0]
     np.testing.assert_allclose(sample_MD.numpy(), wanted_MD, atol=1e-5)
 
     narrow = Sampler(8, 2, 12, DIM)
     narrow.fit(windows, rows, 0)
-    kept = np.linalg.eigvalsh(off_WD.T @ off_WD / len(off_WD))[-2:]
-    np.testing.assert_allclose(narrow.spread.weight.detach().square().sum(0), kept, atol=1e-6)
+    widest = np.linalg.eigvalsh(spread_DZ @ spread_DZ.T)[-2:]
+    np.testing.assert_allclose(narrow.spread.weight.detach().square().sum(0), widest, atol=1e-6)
     with pytest.raises(InputError, match=r"model\.noise: found 7, the vectors are 6 wide"):
         Sampler(8, 7, 12, DIM).fit(windows, rows, 0)
+
+
+def test_the_moments_of_residuals_are_those_they_were_made_with():
+    draw, many, dim = np.random.default_rng(1), 20_000, 60
+    on_W2D = draw.normal(size=(many, 2, dim))
+    on_W2D /= np.linalg.norm(on_W2D, axis=2, keepdims=True)
+    axis_D = np.linspace(0.5, 1.5, dim) / dim**0.5
+    length_W1, lean_W2 = np.exp(0.3 * draw.normal(size=(many, 1))), draw.normal(size=(many, 2)) * (0.4, 0.2)
+    off_WD = length_W1 * axis_D * draw.normal(size=(many, dim)) + np.einsum("wk,wkd->wd", lean_W2, on_W2D)
+    lean_2, stretch, left_DD = _moments(torch.tensor(off_WD), torch.tensor(on_W2D))
+    np.testing.assert_allclose(lean_2, (0.4, 0.2), atol=0.02)
+    assert stretch.item() == pytest.approx(0.3, abs=0.03)
+    np.testing.assert_allclose(left_DD.diagonal(), axis_D**2, rtol=0.12)
+    no_lean_2 = _moments(torch.tensor(axis_D * draw.normal(size=(many, dim))), torch.tensor(on_W2D))[0]
+    assert no_lean_2.max() < 0.03
 
 
 def test_samples_are_of_the_document_so_far_unit_and_their_seed_s(gathered):

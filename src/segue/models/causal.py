@@ -227,19 +227,19 @@ class Causal(LatentModel):
         vectors_GND, document_B, place_B = batch.documents
         hidden_BW = self.hidden(self.with_channel(vectors_GND))[document_B, place_B]
         parts = self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
-        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.carried(vectors_GND)[document_B, place_B])
+        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.read(vectors_GND)[document_B, place_B])
 
     def parts(self, context_BCD: Tensor) -> Parts:
         hidden_BW = self.hidden(self.with_channel(context_BCD))[:, -1]
         parts = self.made_of(self.written(hidden_BW), self.carried_last(context_BCD))
-        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.carried.at_end(context_BCD))
+        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.read_last(context_BCD))
 
-    def _with_heads(self, parts: Parts, hidden_BW: Tensor, carried: Callable[[Sampler], Tensor]) -> Parts:
-        """The parts with what the other heads make of the same state. `carried`: a sampler's u there, (B, D)"""
+    def _with_heads(self, parts: Parts, hidden_BW: Tensor, read: Callable[[Sampler], Tensor]) -> Parts:
+        """The parts with what the other heads make of the same state. `read`: what a sampler stands on, (B, 3, D)"""
         if self.mean_head is not None:
             parts = parts._replace(mean_BD=self.written(hidden_BW, self.mean_head))
         if self.sampler is not None:
-            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW, carried(self.sampler)))
+            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW, read(self.sampler)))
         return parts
 
     def prepare(self, train: Windows, rows: Rows, seed: int) -> None:

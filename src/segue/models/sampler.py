@@ -1,10 +1,8 @@
 """A generative head: samples of the next vector from what a network has read, and noise. One forward a sample.
 
-Legend: B batch, G documents, N chunks of a document, M samples, W width of the network, Z width of the noise, D width
-of the vectors, F the fitted numbers.
+Legend: B batch, G documents, N chunks of a document, M samples, W width of the network (in `fit` windows), Z width of
+the noise, D width of the vectors, F the fitted numbers.
 """
-
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn, no_grad
@@ -17,20 +15,24 @@ from segue.windows import Windows
 from segue.windows.batches import document_batches
 from segue.windows.rows import Rows
 
-SLOTS = 5
-FITTED_ON = 20_000  # windows: six numbers and a covariance are settled by then
+SLOTS, OWN = 5, 3
+FITTED_ON = 12_000  # windows: some numbers and a covariance are settled by then
 BATCH = 2048
 
 
 class Sampler(nn.Module):
-    """x = normalise(u + A·h + e^(g·h)·S·z + O·silu(F·[h, z])), h the normed state, z noise: (…, M, Z) → (…, M, D)
+    """x = normalise(u + l·x_t·z₂ + m·mean·z₃ + A·h + e^(g·h + s·z₁)·S·z + O·silu(F·[h, z])): (…, M, Z) → (…, M, D)
 
-    carried  u, weights of the last chunks and of the mean of all read, as a `Skip`; `fit` to the train chunks
-    spread   S, whose columns begin as the principal axes of the residuals y − u on train, each as long as their spread
-             along it; g says where the next vector is less sure than elsewhere
-    The network's parts A, g and O begin at 0. So the head begins as a Gaussian around a linear regression, cut to the
-    sphere, and can only be better for what it learns. Trained by the term `energy`. The samples of one state differ by
-    their noise alone; temperature scales the noise, at 0 they are all the same.
+    h the normed state, x_t the last chunk, mean of all that was read, z noise, of which three numbers have their place:
+    carried  u, weights of the last chunks and of the mean, as a `Skip`
+    lean     l and m: some chunks follow the last one closely and some do not, some keep to the document's subject
+    spread   S, whose columns begin as the principal axes of what is then left, each as long as the spread along it; g
+             says where the next vector is less sure than elsewhere, s (`stretch`) how much that varies by itself
+    All of these are first set by moments of the train chunks (`fit`), and the network's parts A, g and O begin at 0. So
+    the head begins as a random linear regression with a mixture of Gaussians around it, cut to the sphere, and can
+    only be better for what it learns. Without lean and stretch, samples in hundreds of dimensions all lie equally far
+    from all that was read, as no true chunks do. Trained by the term `energy`. The samples of one state differ by their
+    noise alone; the temperature scales the noise, at 0 they are all the same.
     """
 
     def __init__(self, width: int, noise: int, hidden: int, dim: int, dropout: float = 0.0):
@@ -41,39 +43,53 @@ class Sampler(nn.Module):
         self.dropout = Dropout(dropout)
         self.centre = nn.Linear(width, dim, bias=False)
         self.gain = nn.Linear(width, 1, bias=False)
+        self.lean = nn.Parameter(torch.full((2,), 0.1))
+        self.stretch = nn.Parameter(torch.tensor(0.1))
         self.spread = nn.Linear(noise, dim, bias=False)
-        self.inward = nn.Linear(width + noise, hidden, bias=False)
+        self.inward = nn.Linear(width + noise + OWN, hidden, bias=False)
         self.outward = nn.Linear(hidden, dim, bias=False)
         with no_grad():
             self.spread.weight.mul_(dim**-0.5)
             for silent in (self.centre, self.gain, self.outward):
                 silent.weight.zero_()
 
-    def forward(self, hidden_XW: Tensor, carried_XD: Tensor, noise_XMZ: Tensor) -> Tensor:
+    def read(self, document_BND: Tensor) -> Tensor:
+        """What samples stand on at every place, u, the chunk and the mean of all up to it: (B, N, D) → (B, N, 3, D)"""
+        count_N1 = torch.arange(1, document_BND.shape[1] + 1, device=document_BND.device)[:, None]
+        mean_BND = document_BND.cumsum(1) / count_N1
+        return torch.stack([self.carried(document_BND), document_BND, mean_BND], -2)
+
+    def read_last(self, context_BCD: Tensor) -> Tensor:
+        """`read` at the last place alone: (B, C, D) → (B, 3, D)"""
+        return torch.stack([self.carried.at_end(context_BCD), context_BCD[:, -1], context_BCD.mean(1)], -2)
+
+    def forward(self, hidden_XW: Tensor, read_X3D: Tensor, noise_XMZ: Tensor) -> Tensor:
         normed_X1W = self.dropout(self.norm(hidden_XW))[..., None, :]
         both_XMI = torch.cat([normed_X1W.expand(*noise_XMZ.shape[:-1], -1), noise_XMZ], -1)
         moved_XMD = self.outward(nn.functional.silu(self.inward(both_XMI)))
-        spread_XMD = self.gain(normed_X1W).exp() * self.spread(noise_XMZ)
-        centre_X1D = carried_XD[..., None, :] + self.centre(normed_X1W)
-        sample_XMD: Tensor = normalise((centre_X1D + spread_XMD + moved_XMD).float())
+        own_XM3, rest_XMZ = noise_XMZ.split([OWN, self.noise], -1)
+        spread_XMD = (self.gain(normed_X1W) + self.stretch * own_XM3[..., :1]).exp() * self.spread(rest_XMZ)
+        leaning_XMD = (own_XM3[..., 1:] * self.lean) @ read_X3D[..., 1:, :]
+        centre_X1D = read_X3D[..., :1, :] + self.centre(normed_X1W)
+        sample_XMD: Tensor = normalise((centre_X1D + leaning_XMD + spread_XMD + moved_XMD).float())
         return sample_XMD
 
     def drawn(
         self,
         hidden_BW: Tensor,
-        carried_BD: Tensor,
+        read_B3D: Tensor,
         count: int,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Samples with noise of its own for each: (B, W), (B, D) → (B, M, D). The temperature scales the noise."""
+        """Samples with noise of its own for each: (B, W), (B, 3, D) → (B, M, D). The temperature scales the noise."""
         # On the CPU, so that a seed draws the same for every device.
-        noise_BMZ = torch.randn(len(hidden_BW), count, self.noise, generator=generator)
-        sample_BMD: Tensor = self(hidden_BW, carried_BD, temperature * noise_BMZ.to(hidden_BW.device))
+        noise_BMZ = torch.randn(len(hidden_BW), count, self.noise + OWN, generator=generator)
+        sample_BMD: Tensor = self(hidden_BW, read_B3D, temperature * noise_BMZ.to(hidden_BW.device))
         return sample_BMD
 
     def fit(self, train: Windows, rows: Rows, seed: int) -> None:
-        """Set the carried numbers by least squares, and the spread by the residuals' principal axes.
+        """Set the carried numbers by least squares, lean, stretch and spread by moments of the residuals.
 
         Raises InputError where the noise is wider than the vectors: they have no more axes.
         """
@@ -82,30 +98,48 @@ class Sampler(nn.Module):
                 f"model.noise: found {self.noise}, the vectors are {rows.dim} wide; at most that is wanted. Set "
                 f"model.noise to {rows.dim} or less."
             )
-        windows = train.sample(FITTED_ON, seed)
-        square_FF, with_target_F = torch.zeros(SLOTS + 1, SLOTS + 1).double(), torch.zeros(SLOTS + 1).double()
-        for read_BFD, target_BD in _read(windows, rows):
-            square_FF += torch.einsum("bfd,bgd->fg", read_BFD, read_BFD)
-            with_target_F += torch.einsum("bfd,bd->f", read_BFD, target_BD)
-        number_F = torch.linalg.lstsq(square_FF, with_target_F, driver="gelsd").solution
-        scatter_DD = torch.zeros(rows.dim, rows.dim).double()
-        for read_BFD, target_BD in _read(windows, rows):
-            off_BD = target_BD - torch.einsum("f,bfd->bd", number_F, read_BFD)
-            scatter_DD += off_BD.T @ off_BD
-        variance_D, axis_DD = torch.linalg.eigh(scatter_DD / len(windows))
-        length_Z = variance_D[-self.noise :].clamp(min=0).sqrt()
+        read_WFD, target_WD = _read(train.sample(FITTED_ON, seed), rows)
+        square_FF = torch.einsum("wfd,wgd->fg", read_WFD, read_WFD)
+        with_target_F = torch.einsum("wfd,wd->f", read_WFD, target_WD)
+        number_F = torch.linalg.lstsq(square_FF, with_target_F[:, None], driver="gelsd").solution[:, 0]
+        off_WD = target_WD - torch.einsum("f,wfd->wd", number_F, read_WFD)
+        lean_2, stretch, left_DD = _moments(off_WD, read_WFD[:, [0, SLOTS]])
+        variance_D, axis_DD = torch.linalg.eigh(left_DD)
         with no_grad():
             self.carried.weight_K.copy_(number_F[:-1])
             self.carried.get_parameter("mean").copy_(number_F[-1])
-            self.spread.weight.copy_(axis_DD[:, -self.noise :] * length_Z)
+            self.lean.copy_(lean_2)
+            self.stretch.copy_(stretch)
+            self.spread.weight.copy_(axis_DD[:, -self.noise :] * variance_D[-self.noise :].clamp(min=0).sqrt())
 
 
-def _read(windows: Windows, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
-    """The last chunks, the mean of all read, and the target, float64 on the CPU: (B, F, D), (B, D)"""
+def _read(windows: Windows, rows: Rows) -> tuple[Tensor, Tensor]:
+    """The last chunks, the mean of all read, and the target, float64 on the CPU: (W, F, D), (W, D)"""
+    read, target = [], []
     for batch in document_batches(windows, rows, BATCH):
         assert batch.documents is not None
         vectors_GND, document_B, place_B = (part.cpu() for part in batch.documents)
         so_far_BD = vectors_GND.cumsum(1)[document_B, place_B] / (place_B + 1)[:, None]
         before_GND = nn.functional.pad(vectors_GND, (0, 0, SLOTS - 1, 0))  # what lies before the document counts as 0
         recent_BFD = before_GND[document_B[:, None], place_B[:, None] + torch.arange(SLOTS - 1, -1, -1)]
-        yield torch.cat([recent_BFD, so_far_BD[:, None]], 1).double(), batch.target_BD.cpu().double()
+        read.append(torch.cat([recent_BFD, so_far_BD[:, None]], 1))
+        target.append(batch.target_BD.cpu())
+    return torch.cat(read).double(), torch.cat(target).double()
+
+
+def _moments(off_WD: Tensor, on_W2D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of residuals y − u: lean, stretch and the covariance of what is left: (2,), (), (D, D)
+
+    on_W2D   the last chunk and the mean of all read
+    lean     how far a residual's weights on these two vary, beyond what their errors would if all residuals had one
+             covariance; a residual gives off of its weights the share that is no error
+    stretch  the spread of the logarithm of the length of what is left
+    """
+    solve_W2D = torch.linalg.solve(on_W2D @ on_W2D.mT, on_W2D)
+    weight_W2 = torch.einsum("wkd,wd->wk", solve_W2D, off_WD)
+    error_W2 = (solve_W2D @ (off_WD.T @ off_WD / len(off_WD)) * solve_W2D).sum(-1)
+    lean_2 = (weight_W2.square().mean(0) - error_W2.mean(0)).clamp(min=0).sqrt()
+    given_W2 = weight_W2 * lean_2.square() / weight_W2.square().mean(0)
+    left_WD = off_WD - torch.einsum("wk,wkd->wd", given_W2, on_W2D)
+    stretch = left_WD.norm(dim=1).log().std(correction=0)
+    return lean_2, stretch, left_WD.T @ left_WD / len(left_WD) * (-2 * stretch.square()).exp()
