@@ -5,11 +5,14 @@ Peer       the server one writes first: FastAPI, a plain `def` endpoint, one req
            instead of fighting for the cores. Both call the same encoder and the same network as ours.
 Ours       `segue serve encoder` and `segue serve predictor` as they are started by default.
 Load       closed loop: each of the clients sends its next request when it has its answer, over a connection it keeps.
-           /encode: one passage of real text a request, another each time. /infer: one context a request.
+           /encode: one passage of real text a request, another each time (`--chunk`: a paragraph or a sentence).
+           /infer: one context a request.
 Rounds     all servers run from the beginning, one is loaded at a time, in turns whose order changes, so that a drifting
            machine meets all. Of each round: requests a second, median and 95th percentile of the latency. Printed:
            their medians over the rounds, least and most, and the median of the rounds' ratios to the peer.
 Client     this process: one thread, plain sockets. Its share of a processor is printed; it must stay far below 1.
+
+Bound      /encode's table is followed by what this processor could do at all (serving_bound.py).
 
 Proves, of issue 5: /encode ≥ 5 × the requests a second, /infer ≥ 2 ×, at equal or better p95. Exit status 1 otherwise.
 """
@@ -28,7 +31,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+import serving_bound
 from serving_processes import ServiceProcess, services
 
 CLIENTS = 32
@@ -116,12 +121,12 @@ def posts(url: str, path: str, bodies: Sequence[dict[str, Any]]) -> Iterator[byt
     return cycle([f"{head}{len(content)}\r\n\r\n".encode() + content for content in contents])
 
 
-def passages(path: str, n: int) -> list[str]:
-    """The first passages of a corpus, as `segue embed` cuts them."""
+def passages(path: str, n: int, chunk: str | None = None) -> list[str]:
+    """The first passages of a corpus, as `segue embed` cuts them; `chunk` is its --chunk."""
     from segue.text import Chunking, Counts, open_source, read_chunks
 
     source, found = open_source(path), list[str]()
-    for document in read_chunks(source, Chunking(source.default_chunk), Counts()):
+    for document in read_chunks(source, Chunking(chunk or source.default_chunk), Counts()):
         found += [chunk.text for chunk in document.chunks]
         if len(found) >= n:
             return found[:n]
@@ -222,11 +227,13 @@ def table(path: str, rounds: dict[str, list[Round]]) -> tuple[str, bool]:
 
 def measure(path: str, asked: Any) -> tuple[str, bool, dict[str, list[Round]]]:
     """One route: start its servers, load them, end them."""
-    what = path.strip("/")
+    what, bound = path.strip("/"), None
     service = {"encode": "encoder", "infer": "predictor"}[what]
     if what == "encode":
-        bodies: list[dict[str, Any]] = [{"texts": [text]} for text in passages(asked.text, 4000)]
-        print(f"  {len(bodies)} passages, median {_median_length(bodies)} characters", file=sys.stderr)
+        texts = passages(asked.text, 4000, asked.chunk)
+        bodies: list[dict[str, Any]] = [{"texts": [text]} for text in texts]
+        print(f"\n{len(texts)} passages, median {statistics.median(map(len, texts)):.0f} characters")
+        bound = serving_bound.measured(texts)
     else:
         bodies = [{"context_vectors": context} for context in contexts(asked.run, 200)]
     peers: dict[str, ServiceProcess] = {}
@@ -237,19 +244,30 @@ def measure(path: str, asked: Any) -> tuple[str, bool, dict[str, list[Round]]]:
                 peers[name] = ServiceProcess(name, [*command, *(["--run", asked.run] if asked.run else [])])
             urls = {OURS: started[service].url, **{name: peer.ready() for name, peer in peers.items()}}
             rounds = compare(path, urls, bodies, asked)
+            ours_in = _precision(urls[OURS]) if bound else ""
         finally:
             for peer in peers.values():
                 peer.end()
-    return *table(path, rounds), rounds
+    shown, met = table(path, rounds)
+    if bound:
+        rates = {
+            name: (statistics.median(one.per_second for one in of), ours_in if name == OURS else "float32")
+            for name, of in rounds.items()
+        }
+        shown += "\n\n" + serving_bound.told(bound, rates, THREADED, TARGETS[path])
+    return shown, met, rounds
 
 
-def _median_length(bodies: Sequence[dict[str, Any]]) -> int:
-    return int(statistics.median(len(body["texts"][0]) for body in bodies))
+def _precision(url: str) -> str:
+    """What our encoder computes in."""
+    with urlopen(f"{url}/info") as answer:
+        return str(json.load(answer)["precision"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", help="a corpus that `segue embed` reads, for /encode")
+    parser.add_argument("--chunk", choices=("paragraph", "sentence"), help="what a passage is; default: the corpus's")
     parser.add_argument("--run", help="a run, for /infer")
     parser.add_argument("--only", choices=sorted(TARGETS), help="one route")
     parser.add_argument("--clients", type=int, default=CLIENTS)
