@@ -20,6 +20,21 @@ def order(windows, rows, **how):
     return [batch.windows.last_W.tolist() for batch in batches(windows, rows, 5, **how)]
 
 
+def test_a_row_has_the_same_bits_in_whatever_batch_and_however_often(make_store):
+    """Lengths are noted at the first gather: the first, a later one and one among other rows must not differ."""
+    raw_ND = np.random.default_rng(0).normal(size=(60, 384)).astype(np.float16) * np.logspace(-2, 2, 60)[:, None]
+    raw_ND[7] = 0
+    store = make_store([raw_ND.astype(np.float16)])
+    every = np.arange(60)
+    first_ND, rows = Rows(store)(every), Rows(store)
+    for index in (every[30:31], every[::-1].copy(), every, every.reshape(12, 5)):
+        assert torch.equal(rows(index), first_ND[index])
+    exact_ND = store.vectors_ND.astype(np.float64)
+    lengths_N = np.linalg.norm(exact_ND, axis=1)
+    exact_ND[lengths_N > 0] /= lengths_N[lengths_N > 0, None]
+    np.testing.assert_allclose(first_ND.numpy(), exact_ND, atol=1e-7, rtol=0)
+
+
 @pytest.mark.parametrize("horizon", [1, 2])
 def test_a_batch_holds_its_windows_vectors(store, horizon):
     windows = windows_of(store, np.arange(4), context=5, horizon=horizon)
