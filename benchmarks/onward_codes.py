@@ -43,32 +43,43 @@ class ByWindow:
         raise NotImplementedError("asked by window, never by context")
 
 
-def code_predictors(model: LatentModel, rows: Rows, code_N: np.ndarray) -> list[Predictor]:
-    """What the codes alone can say: the truth's own code, the last chunk's, a random one, one drawn by the head.
+def logits_of(model: LatentModel, windows: Windows, rows: Rows) -> Tensor:
+    """What the head gives each code, one forward a window: (W, K)"""
+    assert model.codes is not None
+    logits_WK = torch.empty(len(windows), len(model.codes.centroid_KD))
+    with no_grad():
+        for at, context_BLD in contexts(windows, model.reach, rows):
+            logits_BK = model.eval().parts(context_BLD).logits_BK
+            assert logits_BK is not None
+            logits_WK[at] = logits_BK
+    return logits_WK
 
-    code_N  the code of every chunk of the store
+
+def code_predictors(model: LatentModel, logits_WK: Tensor, windows: Windows, code_N: np.ndarray) -> list[Predictor]:
+    """What the head says (expected centroid, likeliest code, one drawn) and what codes could (true, last, random).
+
+    logits_WK  of the windows that will be asked, or some of them
+    code_N     the code of every chunk of the store
     """
     codes = model.codes
     assert codes is not None
     centroid_KD, draw = codes.centroid_KD, torch.Generator().manual_seed(0)
-    share_K = torch.as_tensor(np.bincount(code_N, minlength=len(centroid_KD)), dtype=torch.float32)
+    count, dim = centroid_KD.shape
+    share_K = torch.as_tensor(np.bincount(code_N, minlength=count), dtype=torch.float32)
 
-    def drawn(windows: Windows) -> Tensor:
-        sample_WD = torch.empty(len(windows), rows.dim)
-        for at, context_BLD in contexts(windows, model.reach, rows):
-            sample_WD[at] = model.samples(context_BLD, 1, 1.0, draw)[:, 0]
-        return sample_WD
+    def asked(some: Windows) -> Tensor:
+        return logits_WK[np.searchsorted(windows.last_W, some.last_W)]
 
-    count, dim = len(centroid_KD), rows.dim
+    def by(name: str, said: Callable[[Windows], Tensor], reach: int | None = 5) -> ByWindow:
+        return ByWindow(f"{name} of {count}", said, dim, reach=reach)
+
     return [
-        ByWindow(f"codes-{count}, drawn", drawn, dim, reach=None),
-        ByWindow(f"true code of {count}", lambda windows: centroid_KD[code_N[windows.target_rows()]], dim),
-        ByWindow(f"last chunk's code of {count}", lambda windows: centroid_KD[code_N[windows.last_W]], dim),
-        ByWindow(
-            f"random code of {count}",
-            lambda windows: centroid_KD[torch.multinomial(share_K, len(windows), replacement=True, generator=draw)],
-            dim,
-        ),
+        by("expected centroid", lambda some: asked(some).softmax(-1) @ centroid_KD, None),
+        by("likeliest code", lambda some: centroid_KD[asked(some).argmax(-1)], None),
+        by("a drawn code", lambda some: codes.drawn(asked(some), 1, 1.0, draw)[:, 0], None),
+        by("true code", lambda some: centroid_KD[code_N[some.target_rows()]]),
+        by("last chunk's code", lambda some: centroid_KD[code_N[some.last_W]]),
+        by("random code", lambda some: centroid_KD[torch.multinomial(share_K, len(some), True, generator=draw)]),
     ]
 
 
@@ -79,19 +90,6 @@ def judged(predictors: Mapping[str, Predictor], part: Part) -> dict[str, Figures
         name: figures(measure_judged(one, part, only_whole=True), 0, part.windows, bootstrap, one.reach)
         for name, one in predictors.items()
     }
-
-
-def next_code_nats(model: LatentModel, windows: Windows, rows: Rows) -> np.ndarray:
-    """−log of the share that the head gives to the true next code: (W,)"""
-    assert model.codes is not None
-    code_W = model.codes.of(rows(windows.target_rows()))
-    nats_W = np.empty(len(windows))
-    with no_grad():
-        for at, context_BLD in contexts(windows, model.reach, rows):
-            logits_BK = model.eval().parts(context_BLD).logits_BK
-            assert logits_BK is not None
-            nats_W[at] = torch.nn.functional.cross_entropy(logits_BK, code_W[at], reduction="none").double().numpy()
-    return nats_W
 
 
 @dataclass
