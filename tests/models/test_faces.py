@@ -55,8 +55,31 @@ def test_the_mean_head_reads_what_the_other_does_without_the_skip():
     assert mean_face(one_faced) is None
 
 
-def test_a_training_batch_holds_both_faces_and_no_later_chunk(gathered):
-    model, (windows, rows) = made(), gathered
+def test_the_mean_head_has_a_skip_of_its_own():
+    """Begins as the weights given; after, what they make is added to what the head makes of the state."""
+    weights, document_BND = (0.3, 0.2, 0.4), unit(2, 6, 10)
+    fresh = build_model("causal", Space("test", 10), made(mean_skip=weights).options, facets=("rank", "mean")).eval()
+    mean = mean_face(fresh)
+    assert isinstance(mean, MeanFace)
+    for length in (1, 2, 6):
+        read_BCD = document_BND[:, :length].double()
+        wanted_BD = 0.3 * read_BCD[:, -1] + 0.4 * read_BCD.mean(1) + (0.2 * read_BCD[:, -2] if length > 1 else 0)
+        torch.testing.assert_close(mean.predict_with_raw(document_BND[:, :length])[1].double(), wanted_BD)
+    with_skip, without = made(mean_skip=weights), made()
+    without.load_state_dict({name: its for name, its in with_skip.state_dict().items() if "mean_skip" not in name})
+    both = [mean_face(model).predict_with_raw(document_BND)[1].double() for model in (with_skip, without)]
+    torch.testing.assert_close(both[0] - both[1], wanted_BD)
+    assert torch.equal(with_skip.predict(document_BND), without.predict(document_BND))
+
+
+def test_a_skip_of_no_mean_head_is_refused():
+    with pytest.raises(InputError, match=r"mean_skip is a part of the mean head"):
+        resolve("onward", ["model.mean_skip=[0.5, 0.5]"])
+
+
+@pytest.mark.parametrize("shared", [{}, {"mean_skip": (0.3, 0.2, 0.4)}])
+def test_a_training_batch_holds_both_faces_and_no_later_chunk(gathered, shared):
+    model, (windows, rows) = made(**shared), gathered
     for batch in batches_for(model, windows, rows, 8, seed=0, epoch=1):
         parts = model.raw_of(batch)
         for b, (last, earlier) in enumerate(zip(batch.windows.last_W, batch.windows.earlier_W, strict=True)):

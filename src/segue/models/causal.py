@@ -17,6 +17,7 @@ from segue.models.dropout import Dropout
 from segue.models.network import LatentModel, Options, Parts, evaluating
 from segue.models.precision import autocast
 from segue.models.sampler import Sampler
+from segue.models.skip import Skip
 from segue.models.transformer import sinusoids
 from segue.vectors import Space
 from segue.windows import Windows
@@ -33,6 +34,7 @@ class CausalOptions(Options):
     head_dropout: float = Field(0, ge=0, lt=1)
     positions: Literal["rotary", "sinusoidal", "none"] = "rotary"
     mean_head: bool = False
+    mean_skip: tuple[float, ...] | None = Field(default=None, min_length=2)
     noise: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -41,9 +43,15 @@ class CausalOptions(Options):
             raise ValueError(
                 f"width {self.width} is not a multiple of twice the heads {self.heads} (places turn pairs)"
             )
+        if self.mean_skip is not None and not self.mean_head:
+            raise ValueError("mean_skip is a part of the mean head: set mean_head to true, or mean_skip to null")
         if self.noise is not None and self.codes is not None:
             raise ValueError("codes and noise both draw samples: set one of them to null")
         return self
+
+
+OfChunks = Callable[[Tensor], Tensor]
+Read = Callable[[OfChunks, OfChunks], Tensor]
 
 
 class Cache:
@@ -159,6 +167,9 @@ class Causal(LatentModel):
     A window's prediction is the one at its last chunk. `reach` is None: 5CAT hands it the whole document so far, as it
     was trained. With the positional channel, that runs from 0 to 1 over the first C chunks and stays: a share of the
     document's length would tell each chunk how many are to come.
+
+    `mean_head` writes a mean beside it. `mean_skip` is what that stands on: weights, learned from these, of the last
+    chunks, the last one's first, and after them of the mean of all read.
     """
 
     family = "causal"
@@ -175,6 +186,7 @@ class Causal(LatentModel):
         self.head_dropout = Dropout(chosen.head_dropout)  # of what the heads read: they hold a third of a small model
         self.head = _fresh_head(chosen.width, self.dim)
         self.mean_head = _fresh_head(chosen.width, self.dim) if chosen.mean_head else None
+        self.mean_skip = Skip(chosen.mean_skip[:-1], chosen.mean_skip[-1]) if chosen.mean_skip else None
         self.two_faced = chosen.mean_head
         sizes = (chosen.width, chosen.noise or 0, chosen.feed_forward, self.dim, chosen.head_dropout)
         self.sampler = None if chosen.noise is None else Sampler(*sizes)
@@ -185,9 +197,9 @@ class Causal(LatentModel):
         # Beside a skip the network begins by saying nothing: the model begins as the control of the skip's weights.
         with no_grad():
             back = self.project.weight[:, : self.dim].T
-            for head, weight in ((self.head, back if self.skip is None else 0 * back), (self.mean_head, back)):
+            for head, skip in ((self.head, self.skip), (self.mean_head, self.mean_skip)):
                 if head is not None:
-                    head.get_parameter("1.weight").copy_(weight)
+                    head.get_parameter("1.weight").copy_(back if skip is None else 0 * back)
 
     def slots(self, length: int) -> Tensor:
         return (torch.arange(length) / max(1, self.context - 1)).clamp(max=1)
@@ -227,19 +239,27 @@ class Causal(LatentModel):
         vectors_GND, document_B, place_B = batch.documents
         hidden_BW = self.hidden(self.with_channel(vectors_GND))[document_B, place_B]
         parts = self.made_of(self.written(hidden_BW), self.carried(vectors_GND)[document_B, place_B])
-        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.read(vectors_GND)[document_B, place_B])
+        return self._with_heads(parts, hidden_BW, lambda whole, last: whole(vectors_GND)[document_B, place_B])
 
     def parts(self, context_BCD: Tensor) -> Parts:
         hidden_BW = self.hidden(self.with_channel(context_BCD))[:, -1]
         parts = self.made_of(self.written(hidden_BW), self.carried_last(context_BCD))
-        return self._with_heads(parts, hidden_BW, lambda sampler: sampler.read_last(context_BCD))
+        return self._with_heads(parts, hidden_BW, lambda whole, last: last(context_BCD))
 
-    def _with_heads(self, parts: Parts, hidden_BW: Tensor, read: Callable[[Sampler], Tensor]) -> Parts:
-        """The parts with what the other heads make of the same state. `read`: what a sampler stands on, (B, 3, D)"""
+    def _with_heads(self, parts: Parts, hidden_BW: Tensor, read: Read) -> Parts:
+        """The parts with what the other heads make of the same state.
+
+        read   asks, of a function of whole documents and the same one of their last place, the one that there is
+               something to ask for
+        """
         if self.mean_head is not None:
-            parts = parts._replace(mean_BD=self.written(hidden_BW, self.mean_head))
+            mean_BD = self.written(hidden_BW, self.mean_head)
+            if self.mean_skip is not None:
+                mean_BD = mean_BD + read(self.mean_skip, self.mean_skip.at_end)
+            parts = parts._replace(mean_BD=mean_BD)
         if self.sampler is not None:
-            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW, read(self.sampler)))
+            read_B3D = read(self.sampler.read, self.sampler.read_last)
+            parts = parts._replace(drawn=partial(self.sampler.drawn, hidden_BW, read_B3D))
         return parts
 
     def prepare(self, train: Windows, rows: Rows, seed: int) -> None:
@@ -248,7 +268,9 @@ class Causal(LatentModel):
             self.sampler.fit(train, rows, seed)
 
     def mean_raw(self, context_BCD: Tensor) -> Tensor:
-        return self.written(self.hidden(self.with_channel(context_BCD))[:, -1], self.mean_head)
+        mean_BD = self.parts(context_BCD).mean_BD
+        assert mean_BD is not None  # asked of a model of two faces alone
+        return mean_BD
 
     def generate(self, context_BCD: Tensor, steps: int) -> Tensor:
         """Unit predictions, each read after those before it: (B, C, D) → (B, steps, D)
