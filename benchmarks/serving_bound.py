@@ -1,6 +1,7 @@
 """What the processor allows on /encode: its matrix products against those that a text needs.
 
-Peak       the best of square products of several sizes, all cores, measured before any server runs
+Peak       one layer's matrices times 1,024 tokens, the fastest of many, measured before any server runs: all threads
+           at it together, or as many times what one alone does, whichever is more
 A text     2 operations for each weight of the encoder's matrices and each token, and 4 × tokens × width for each token
            in each layer's attention. Nothing else is counted: no GELU, softmax, normalising, tokenising, HTTP, JSON
 So         requests/s × operations of a text = what a server's products amount to; divided by the peak its share.
@@ -12,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-SIZES = (512, 1024, 2048)
-SECONDS = 0.5  # for each size
+TOKENS = 1024  # in one product: larger ones are no faster
+SECONDS = 1.0  # for each peak
 
 
 class Bound(NamedTuple):
@@ -31,42 +32,37 @@ def measured(texts: Sequence[str]) -> Bound:
 
     from segue.vectors.encoders import load_encoder
 
-    encoder = load_encoder("minilm")
-    tokens_N = _tokens(encoder, texts)
-    operations = statistics.mean(_operations(encoder, tokens) for tokens in tokens_N)
-    peaks = {"float32": _peak(torch.float32), "bfloat16": _peak(torch.bfloat16)}
-    return Bound(peaks, torch.get_num_threads(), statistics.mean(tokens_N), operations)
+    model = load_encoder("minilm")._model
+    tokens_N: list[int] = model.preprocess(list(texts))["attention_mask"].sum(dim=1).tolist()
+    bert = model[0].auto_model
+    weights = [layer.weight for layer in bert.encoder.modules() if isinstance(layer, torch.nn.Linear)]
+    linear, squared = (
+        2.0 * sum(map(torch.numel, weights)),
+        4.0 * bert.config.num_hidden_layers * bert.config.hidden_size,
+    )
+    operations = statistics.mean(linear * tokens + squared * tokens**2 for tokens in tokens_N)
+    of_a_layer, threads = weights[: len(weights) // bert.config.num_hidden_layers], torch.get_num_threads()
+    peaks = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        alone, together = (_peak([weight.detach().to(dtype) for weight in of_a_layer], n) for n in (1, threads))
+        peaks[name] = max(together, threads * alone)
+    return Bound(peaks, threads, statistics.mean(tokens_N), operations)
 
 
-def _tokens(encoder: Any, texts: Sequence[str]) -> list[int]:
-    """Tokens read of each text."""
-    counted: list[int] = encoder._model.preprocess(list(texts))["attention_mask"].sum(dim=1).tolist()
-    return counted
-
-
-def _operations(encoder: Any, tokens: int) -> float:
-    """Multiplications and additions in the matrix products of one text."""
+def _peak(weights: Sequence[Any], threads: int) -> float:
+    """Operations a second of the products, at their fastest."""
     import torch
 
-    bert = encoder._model[0].auto_model
-    layers = [module for module in bert.encoder.modules() if isinstance(module, torch.nn.Linear)]
-    weights = sum(layer.weight.numel() for layer in layers)
-    width, depth = bert.config.hidden_size, bert.config.num_hidden_layers
-    return 2.0 * weights * tokens + 4.0 * depth * width * tokens**2
-
-
-def _peak(dtype: Any) -> float:
-    """Operations a second of the best square product."""
-    import torch
-
-    best = 0.0
-    for size in SIZES:
-        left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-        _ = left @ right
-        until = time.perf_counter() + SECONDS
-        while (began := time.perf_counter()) < until:
-            _ = left @ right
-            best = max(best, 2.0 * size**3 / (time.perf_counter() - began))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    inputs = [torch.randn(TOKENS, weight.shape[1]).to(weight.dtype) for weight in weights]
+    operations, best = sum(2.0 * TOKENS * weight.numel() for weight in weights), 0.0
+    until = time.perf_counter() + SECONDS
+    while (began := time.perf_counter()) < until:
+        for weight, one in zip(weights, inputs, strict=True):
+            torch.nn.functional.linear(one, weight)
+        best = max(best, operations / (time.perf_counter() - began))
+    torch.set_num_threads(before)
     return best
 
 
