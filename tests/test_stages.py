@@ -47,4 +47,4 @@ def test_the_ground_imports_no_stage():
 
 def test_every_folder_is_a_known_stage():
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert folders == {*STAGES, "cli", "recipes"}
+    assert folders == {*STAGES, "cli", "recipe", "recipes"}

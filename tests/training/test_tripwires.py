@@ -27,7 +27,8 @@ from segue.recipe import resolve
 from segue.statistics import DocumentBootstrap
 from segue.training import checkpoint, open_data, open_run, train
 from segue.training.state import new_state
-from segue.training.tripwires import Condition, When, asks_rollout, tripped
+from segue.training.trips import asks_rollout, tripped
+from segue.training.tripwires import Condition, When
 from segue.windows import split_by_fractions
 
 ALWAYS = "metric: cos, above: -2"

@@ -88,16 +88,13 @@ def train(
     is a tripwire's verdict, which ends training before its last epoch.
     """
     from segue.artifacts import is_finished, lock
-    from segue.recipe import resolve
     from segue.training import finish_run, open_data, open_run, read_history, read_run, reopen_run, where_it_lies
     from segue.training.tracking import MLflow
     from segue.vectors import Store
 
     if samples < 0:
         raise InputError(f"--samples: found {samples}, a number from 0 is wanted; 0 leaves the full 5CAT out.")
-    options = {"seed": seed, "precision": precision}
-    overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
-    chosen = resolve(recipe, [*(sets or ()), *overrides, *([BACK_TO_BEST] if back_to_best else [])])
+    chosen = _chosen(recipe, sets, back_to_best, seed=seed, precision=precision)
     tracker = None if mlflow is None else MLflow(mlflow)
     where = pick_device(device, threads)
     store = Store(data)
@@ -122,10 +119,17 @@ def train(
                 _test(run, store, parts, other, where, samples)
             fields = {} if other is None else {"ood": {**where_it_lies(other), "hash": other.hash}}
             finish_run(run, state, store, parts, **fields)
-    if (run / "5cat.json").exists():
-        _report(run)
+    _report(run)
     manifest, history = read_run(run), read_history(run)
     show(_table(run, manifest, history), {"run": str(run), "manifest": manifest, "history": history}, json)
+
+
+def _chosen(recipe: str, sets: list[str] | None, back_to_best: bool, **options: Any) -> "Recipe":
+    """The recipe with `--set`, the options that set a field, and the tripwire of --back-to-best laid over it."""
+    from segue.recipe import resolve
+
+    overrides = [f"{key}={value}" for key, value in options.items() if value is not None]
+    return resolve(recipe, [*(sets or ()), *overrides, *([BACK_TO_BEST] if back_to_best else [])])
 
 
 def _fitted(chosen: "Recipe", windows: "Windows", run: Path, tracker: "MLflow | None", force: bool) -> "State":
@@ -206,10 +210,12 @@ def _test(run: Path, store: "Store", parts: "Split", ood: "Store | None", device
 
 
 def _report(run: Path) -> None:
-    """Write the report and say how the test went."""
+    """Write the report and say how the test went, where there was one."""
     from segue.artifacts import read_json
     from segue.report import write_report
 
+    if not (run / "5cat.json").exists():
+        return
     result = read_json(run / "5cat.json")
     for profile, verdict in result["profiles"].items():
         outcomes = {True: "passed", False: "failed", None: "not judged"}

@@ -41,7 +41,7 @@ from segue.models.saved import (
 )
 from segue.training.averaging import Averaged
 from segue.training.state import State, Stopped
-from segue.training.tripwires import Watch
+from segue.training.trips import Watch
 from segue.vectors import Space
 
 EPOCHS, OPTIMISER, HEADS, STATE = "epochs", "optimiser.safetensors", "heads.safetensors", "state.json"

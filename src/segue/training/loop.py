@@ -12,7 +12,7 @@ from segue.training import checkpoint
 from segue.training.data import Data
 from segue.training.log import Entry, RunLog
 from segue.training.state import State, new_state
-from segue.training.tripwires import asks_rollout, tripped
+from segue.training.trips import asks_rollout, tripped
 from segue.training.validate import validate
 
 if TYPE_CHECKING:

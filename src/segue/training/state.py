@@ -14,7 +14,7 @@ from segue.objectives import Objective
 from segue.training.averaging import Averaged
 from segue.training.diverged import DivergedError
 from segue.training.early_stop import Patience
-from segue.training.tripwires import Watch
+from segue.training.trips import Watch
 from segue.vectors import Space
 
 if TYPE_CHECKING:
