@@ -125,7 +125,7 @@ def test_it_begins_as_a_linear_regression_with_noise_of_three_kinds(make_store):
     assert stretch > 0.01 and lean[0] >= 0 and lean[1] >= 0
     centre_D = number_F[:5] @ so_far_ND[:-6:-1] + number_F[5] * so_far_ND.mean(0)
     leaning_MD = np.outer(own[:, 1], lean[0] * so_far_ND[-1]) + np.outer(own[:, 2], lean[1] * so_far_ND.mean(0))
-    spread_DZ = sampler.spread.weight.detach().double().numpy()
+    spread_DZ = sampler.spread.weight.detach().double().numpy() / DIM**0.5
     spread_MD = np.exp(stretch * own[:, :1]) * (0.7 * noise_MZ[:, 3:] @ spread_DZ.T)
     wanted_MD = centre_D + leaning_MD + spread_MD
     wanted_MD /= np.linalg.norm(wanted_MD, axis=1, keepdims=True)
@@ -135,7 +135,7 @@ def test_it_begins_as_a_linear_regression_with_noise_of_three_kinds(make_store):
     narrow = Sampler(8, 2, 12, DIM)
     narrow.fit(windows, rows, 0)
     widest = np.linalg.eigvalsh(spread_DZ @ spread_DZ.T)[-2:]
-    np.testing.assert_allclose(narrow.spread.weight.detach().square().sum(0), widest, atol=1e-6)
+    np.testing.assert_allclose(narrow.spread.weight.detach().square().sum(0) / DIM, widest, atol=1e-6)
     with pytest.raises(InputError, match=r"model\.noise: found 7, the vectors are 6 wide"):
         Sampler(8, 7, 12, DIM).fit(windows, rows, 0)
 

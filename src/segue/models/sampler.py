@@ -21,7 +21,9 @@ BATCH = 2048
 
 
 class Sampler(nn.Module):
-    """x = normalise(u + l·x_t·z₂ + m·mean·z₃ + A·h + e^(g·h + s·z₁)·S·z + O·silu(F·[h, z])): (…, M, Z) → (…, M, D)
+    """x = normalise(u + l·x_t·z₂ + m·mean·z₃ + D^−½·(A·h + e^(g·h + s·z₁)·S·z + O·silu(F·[h, z])))
+
+    (…, M, Z) → (…, M, D)
 
     h the normed state, x_t the last chunk, mean of all that was read, z noise, of which three numbers have their place:
     carried  u, weights of the last chunks and of the mean, as a `Skip`
@@ -48,8 +50,10 @@ class Sampler(nn.Module):
         self.spread = nn.Linear(noise, dim, bias=False)
         self.inward = nn.Linear(width + noise + OWN, hidden, bias=False)
         self.outward = nn.Linear(hidden, dim, bias=False)
+        # A unit vector's numbers are of size D^−½: without the factor some hundred steps of Adam move S by all its size.
+        # VAL energy .563 after three epochs at lr 3e-4, where it was .558 before the first (MiniLM, 700 documents).
+        self.scale = dim**-0.5
         with no_grad():
-            self.spread.weight.mul_(dim**-0.5)
             for silent in (self.centre, self.gain, self.outward):
                 silent.weight.zero_()
 
@@ -66,12 +70,12 @@ class Sampler(nn.Module):
     def forward(self, hidden_XW: Tensor, read_X3D: Tensor, noise_XMZ: Tensor) -> Tensor:
         normed_X1W = self.dropout(self.norm(hidden_XW))[..., None, :]
         both_XMI = torch.cat([normed_X1W.expand(*noise_XMZ.shape[:-1], -1), noise_XMZ], -1)
-        moved_XMD = self.outward(nn.functional.silu(self.inward(both_XMI)))
+        moved_XMD = self.centre(normed_X1W) + self.outward(nn.functional.silu(self.inward(both_XMI)))
         own_XM3, rest_XMZ = noise_XMZ.split([OWN, self.noise], -1)
         spread_XMD = (self.gain(normed_X1W) + self.stretch * own_XM3[..., :1]).exp() * self.spread(rest_XMZ)
         leaning_XMD = (own_XM3[..., 1:] * self.lean) @ read_X3D[..., 1:, :]
-        centre_X1D = read_X3D[..., :1, :] + self.centre(normed_X1W)
-        sample_XMD: Tensor = normalise((centre_X1D + leaning_XMD + spread_XMD + moved_XMD).float())
+        made_XMD = read_X3D[..., :1, :] + leaning_XMD + self.scale * (spread_XMD + moved_XMD)
+        sample_XMD: Tensor = normalise(made_XMD.float())
         return sample_XMD
 
     def drawn(
@@ -110,7 +114,8 @@ class Sampler(nn.Module):
             self.carried.get_parameter("mean").copy_(number_F[-1])
             self.lean.copy_(lean_2)
             self.stretch.copy_(stretch)
-            self.spread.weight.copy_(axis_DD[:, -self.noise :] * variance_D[-self.noise :].clamp(min=0).sqrt())
+            length_Z = variance_D[-self.noise :].clamp(min=0).sqrt() / self.scale
+            self.spread.weight.copy_(axis_DD[:, -self.noise :] * length_Z)
 
 
 def _read(windows: Windows, rows: Rows) -> tuple[Tensor, Tensor]:
