@@ -50,7 +50,7 @@ class Sampler(nn.Module):
         self.spread = nn.Linear(noise, dim, bias=False)
         self.inward = nn.Linear(width + noise + OWN, hidden, bias=False)
         self.outward = nn.Linear(hidden, dim, bias=False)
-        # A unit vector's numbers are of size D^−½: without the factor some hundred steps of Adam move S by all its size.
+        # A unit vector's numbers are of size D^−½: without the factor a hundred steps of Adam move S by all its size.
         # VAL energy .563 after three epochs at lr 3e-4, where it was .558 before the first (MiniLM, 700 documents).
         self.scale = dim**-0.5
         with no_grad():
