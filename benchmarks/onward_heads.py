@@ -51,6 +51,8 @@ CODES = (64, 256, 1024)
 # What a mean is made of: the last chunks and, most, the mean of all that was read.
 MEAN_SKIP = ("model.skip=[0.2, 0.1, 0.1, 0.1, 0.1]", "model.skip_mean=0.2")
 LESS_DROPOUT = ("model.dropout=0.2", "model.head_dropout=0.2", "batch=256")
+# The head begins well: what it learns on top is little, and large steps unlearn.
+FEW_STEPS = ("epochs=3", "batch=512", "lr=0.0003", "lr_schedule={warmup: 0.03, decay: cosine}")
 NO_SKIP = ("model.skip=null", "model.skip_mean=null", "model.skip_places=null")
 
 
@@ -65,7 +67,7 @@ def experiments(documents: int) -> dict[str, Experiment]:
     squared = "objective={info_nce: null, mse: {weight: 1}}"
     found = {
         "regression": experiment("regression", documents, squared, "facets=[mean]", "epochs=8", *MEAN_SKIP),
-        "samples": experiment("samples", documents, energy, "model.noise=256", "lr=0.0003", "epochs=6", *NO_SKIP),
+        "samples": experiment("samples", documents, energy, "model.noise=256", *FEW_STEPS, *NO_SKIP),
     }
     for count in CODES:
         found[f"codes-{count}"] = experiment(
