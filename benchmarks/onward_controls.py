@@ -24,8 +24,8 @@ MAX_WINDOWS = 12_000  # six weights are settled long before
 class DocumentWeights(_Control):
     """p ∝ Σ w_i x_i over the last C chunks + m·(mean of all chunks read): C + 1 numbers, fitted on train."""
 
-    def __init__(self, weights_F: np.ndarray, dim: int):
-        super().__init__("document_weights", dim, len(weights_F) - 1, 1)
+    def __init__(self, weights_F: np.ndarray, dim: int, name: str = "document_weights"):
+        super().__init__(name, dim, len(weights_F) - 1, 1)
         self.weights_F, self.reach = weights_F, None
 
     def direction(self, context_BCD: Tensor) -> Tensor:
@@ -50,6 +50,21 @@ def document_weights(windows: Windows, rows: Rows) -> np.ndarray:
             lengths.append(len(parts[-1]))
     first_W = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     return _conditional_logit(np.concatenate(parts), first_W, first_W)
+
+
+def mean_weights(windows: Windows, rows: Rows) -> np.ndarray:
+    """C + 1 numbers for the last C chunks and the mean of all read: least squares of the next chunk on train."""
+    chosen = windows.sample(MAX_WINDOWS, seed=0)
+    square_FF, product_F = np.zeros((chosen.context + 1,) * 2), np.zeros(chosen.context + 1)
+    for document in chosen.documents:
+        vectors_ND = document_vectors(chosen, rows, document).double()
+        mean_ND = vectors_ND.cumsum(0) / torch.arange(1, len(vectors_ND) + 1)[:, None]
+        for t in chosen.last_W[chosen.document_W == document] - chosen.store.first_row_G[document]:
+            read_FD = torch.cat([vectors_ND[t - chosen.context + 1 : t + 1], mean_ND[t : t + 1]]).numpy()
+            square_FF += read_FD @ read_FD.T
+            product_F += read_FD @ vectors_ND[t + 1].numpy()
+    solved_F: np.ndarray = np.linalg.solve(square_FF, product_F)
+    return solved_F
 
 
 def document_vectors(windows: Windows, rows: Rows, document: int) -> Tensor:

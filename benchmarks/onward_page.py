@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from onward_study import EXPERIMENTS, POOL_SHARES, Experiment
+from onward_curve import curve_svg, extrapolated
+from onward_study import CORPORA, EXPERIMENTS, POOL_SHARES, Experiment
 from segue.statistics import DocumentBootstrap, Result, result_of
 
 CONTROLS = ("copy_last", "by_hand", "rank_weights", "document_weights")
 CENTRED = tuple(f"document_weights, pool-centred {share:g}" for share in POOL_SHARES)
 CHEATS = ("context_mean", "read_avoider", *CENTRED)
 PAGE = Path(__file__).parent.parent / "docs" / "onward.md"
+FACES = ("faces-seed0", "faces-weak-seed0", "faces-skip-seed0")
+RUNS = ("base-seed0", "faces-skip-seed0")  # one face; two, as it ships
+PICTURE = "img/onward-curve.svg"
+WIKIPEDIA = {"VAL": "Wikipedia, VAL", "test": "Wikipedia, 800–899", "final": "Wikipedia, 2,100–2,399"}
 
 
 class Judged:
@@ -29,6 +34,16 @@ class Judged:
             return None
         self._bootstrap = self._bootstrap or DocumentBootstrap(found[0]["document"])
         return np.mean([one["mrr"] for one in found], 0)
+
+    def mean(self, name: str, figure: str) -> np.ndarray:
+        """(W,) another figure of one file."""
+        found: np.ndarray = np.load(self.folder / f"{name}.npz")[figure]
+        return found
+
+    def draws(self, values_WQ: np.ndarray) -> np.ndarray:
+        """Means in each draw of documents: (W, Q) → (1 + R, Q)"""
+        assert self._bootstrap is not None
+        return self._bootstrap.means(values_WQ)
 
     def run(self, one: Experiment) -> np.ndarray | None:
         return self.mrr(f"{one.name}-seed{seed}" for seed in one.seeds)
@@ -70,19 +85,23 @@ def study(judged: Judged) -> list[str]:
 
 def controls(judged: Judged, documents: int = 1900) -> list[str]:
     """The controls and the cheats themselves."""
-    lines = ["| predictor | MRR `future` | − copy_last |", "|---|---|---|"]
+    lines = ["| predictor | MRR `future` | − copy_last | cos |", "|---|---|---|---|"]
     copy = judged.mrr([f"copy_last-{documents}"])
-    names = [
-        *(f"{name}-{documents}" for name in (*CONTROLS, *CHEATS)),
+    names = [f"{name}-{documents}" for name in (*CONTROLS, "mean_weights", *CHEATS)]
+    names += [
         "base-seed0",
         "base-together",
+        "faces-seed0",
+        "faces-skip-seed0",
+        "mean-alone-seed0",
         "base-seed0, pool-centred",
     ]
     for name in names:
         its = judged.mrr([name])
         if its is not None and copy is not None:
             value, lift = judged.results(its, copy)
-            lines.append(f"| `{name.removesuffix(f'-{documents}')}` | {told(value)} | {told(lift, '+')} |")
+            cos = told(judged.results(*2 * [judged.mean(name, "cos")])[0])
+            lines.append(f"| `{name.removesuffix(f'-{documents}')}` | {told(value)} | {told(lift, '+')} | {cos} |")
     return lines
 
 
@@ -102,6 +121,61 @@ def curve(judged: Judged) -> list[str]:
     return lines
 
 
+def faces(parts: dict[str, Judged]) -> list[str]:
+    """MRR of the ranking face, cos of the mean face: models of one face and of two, beside each one's best control."""
+    lines = ["| predictor | " + " | ".join(f"MRR, {part} | cos, {part}" for part in parts) + " |"]
+    lines.append("|---" * (1 + 2 * len(parts)) + "|")
+    for name in ("document_weights-1900", "mean_weights-1900", "base-seed0", "mean-alone-seed0", *FACES):
+        cells = []
+        for judged in parts.values():
+            mrr = judged.mrr([name])
+            found = [mrr, judged.mean(name, "cos")] if mrr is not None else []
+            cells += [told(judged.results(one, one)[0]) for one in found] or ["–", "–"]
+        lines.append(f"| `{name.removesuffix('-1900')}` | {' | '.join(cells)} |")
+    return lines
+
+
+def elsewhere(parts: dict[str, Judged], documents: int = 1900) -> list[str]:
+    """Every part of the documents and every corpus, nothing fitted on it: controls, what ships, what knows the pool."""
+    names = [*(f"{name}-{documents}" for name in (*CONTROLS, "context_mean")), *RUNS, "no-places-seed0"]
+    names += [f"{CENTRED[1]}-{documents}", *(f"{run}, pool-centred" for run in RUNS)]
+    found = {part: judged for part, judged in parts.items() if judged.mrr([names[0]]) is not None}
+    lines = ["| predictor | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
+    for name in names:
+        cells = []
+        for judged in found.values():
+            its = judged.mrr([name])
+            cells.append("–" if its is None else told(judged.results(its, its)[0]))
+        lines.append(f"| `{name.removesuffix(f'-{documents}')}` | {' | '.join(cells)} |")
+    for ours in RUNS:
+        for other in ("rank_weights", "document_weights"):
+            cells = []
+            for judged in found.values():
+                pair = judged.mrr([ours]), judged.mrr([f"{other}-{documents}"])
+                known = pair[0] is not None and pair[1] is not None
+                cells.append(told(judged.results(*pair)[1], "+") if known else "–")
+            lines.append(f"| `{ours}` − `{other}` | {' | '.join(cells)} |")
+    return lines
+
+
+def far(judged: Judged) -> tuple[list[str], str]:
+    """The curve of three seeds over documents with what fitted laws make of 20,000: a table, a picture."""
+    ours = [one for one in EXPERIMENTS if one.name == "base" or one.name.startswith("curve")]
+    by_n = {one.documents: its for one in ours if (its := judged.run(one)) is not None}
+    documents = sorted(by_n)
+    if len(documents) < 3:
+        return ["(three numbers of documents are wanted)"], ""
+    draws = judged.draws(np.stack([by_n[n] for n in documents], 1))
+    ahead = extrapolated(draws, documents, len(by_n[documents[0]]))
+    lines = ["| law | MRR `future` |", "|---|---|", *(f"| {law} | {told(result)} |" for law, result in ahead.items())]
+    lines += [f"| measured, {n:,} | {told(result_of(draws[:, i]))} |" for i, n in enumerate(documents)]
+    curves = {"onward": by_n}
+    for name in ("document_weights", "rank_weights", "copy_last"):
+        curves[name] = {n: its for n in documents if (its := judged.mrr([f"{name}-{n}"])) is not None}
+    drawn = {name: {n: judged.results(its, its)[0] for n, its in by.items()} for name, by in curves.items()}
+    return lines, curve_svg(drawn, ahead, WIKIPEDIA[judged.folder.name])
+
+
 def with_tables(page: str, tables: dict[str, list[str]]) -> str:
     """A page with what stands between `<!-- table: NAME -->` and `<!-- end -->` replaced."""
     for name, lines in tables.items():
@@ -117,14 +191,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/onward"))
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    val, test = (Judged(options.out / "judged" / part) for part in ("VAL", "test"))
+    parts = {name: Judged(options.out / "judged" / name) for name in (*WIKIPEDIA, *CORPORA)}
+    val, test = parts["VAL"], parts["test"]
+    laws, picture = far(test)
     tables = {
         "study, VAL": study(val),
         "controls, VAL": controls(val),
         "controls, test": controls(test),
         "curve, VAL": curve(val),
         "curve, test": curve(test),
+        "far, test": laws,
+        "faces": faces({"VAL": val, "test": test}),
+        "elsewhere": elsewhere({WIKIPEDIA.get(name, name): judged for name, judged in parts.items()}),
     }
+    if picture:
+        (options.page.parent / PICTURE).write_text(picture, encoding="utf-8")
     options.page.write_text(with_tables(options.page.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 

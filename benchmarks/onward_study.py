@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onward_controls import DocumentWeights, PoolCentred, Together, by_hand, document_weights
+from onward_controls import DocumentWeights, PoolCentred, Together, by_hand, document_weights, mean_weights
 from segue.alignment.measure import Part, measure_judged
 from segue.artifacts import read_json, write_atomic, write_json
 from segue.models import Predictor, load_model
@@ -30,8 +30,9 @@ TRAIN = {175: "0-174", 350: "0-349", 700: "0-699", 1900: "0-699,900-2099"}
 PARTS = {"VAL": "700-799", "test": "800-899"}
 FINAL = "2100-2399"
 POOL_SHARES = (0.25, 0.5, 0.75, 1.0)
+FITTED = {"rank_weights": rank_weights, "document_weights": document_weights, "mean_weights": mean_weights}
 CENTRE = 0.5  # what `segue rank` takes off
-CENTRED_TOO = ("base-seed0", "no-places-seed0")  # judged as `segue rank` orders, too
+CENTRED_TOO = ("base-seed0", "faces-skip-seed0")  # judged as `segue rank` orders, too
 CORPORA = ("techdocs", "books", "stories")  # judged as they are, nothing is fitted on them
 CORPUS_WINDOWS = 3_000  # a book's last windows read two thousand chunks
 
@@ -44,6 +45,7 @@ class Experiment:
     sets: tuple[str, ...] = ()
     documents: int = 1900
     seeds: tuple[int, ...] = (0,)
+    recipe: str = "onward"
 
 
 THREE = (0, 1, 2)
@@ -54,8 +56,6 @@ PLATEAU = ("lr_schedule=null", "averaging=null", "plateau.patience=0", "epochs=1
 WINDOWS = ("model={family: transformer, width: 96, layers: 2, heads: 4, feed_forward: 192, dropout: 0.4}",)
 SKIP = ("model.skip=[1, 0.4, 0.2, 0.1, 0.1]", "model.skip_mean=-1.1", "model.skip_places=8")
 FACES = ("model.mean_head=true", "facets=[rank, mean]")
-# Least squares of the next chunk on train: each face begins as the best weights of its own kind.
-MEAN_SKIP = "model.mean_skip=[0.18, 0.08, 0.05, 0.03, 0.02, 0.52]"
 EXPERIMENTS = (
     Experiment("base", seeds=THREE),
     *(Experiment(f"curve-{n}", documents=n, seeds=THREE) for n in (175, 350, 700)),
@@ -88,7 +88,7 @@ EXPERIMENTS = (
     Experiment("decay-30", ("weight_decay=0.3",)),
     Experiment("faces", (*FACES, "objective.mse={weight: 300, face: mean}")),
     Experiment("faces-weak", (*FACES, "objective.mse={weight: 30, face: mean}")),
-    Experiment("faces-skip", (*FACES, MEAN_SKIP, "objective.mse={weight: 300, face: mean}")),
+    Experiment("faces-skip", recipe="onward-faces", seeds=THREE),  # what ships
     Experiment("mean-alone", ("objective={info_nce: null, mse: {weight: 1}}", "facets=[mean]", *NO_SKIP)),
     Experiment("samples", ("model.noise=16", "objective.energy={weight: 0.5}")),
 )
@@ -125,7 +125,7 @@ def train(one: Experiment, seed: int, folder: Path) -> Path:
         where = ("--data", data / "documents", "--split", data / f"{one.documents}.json", "--out", out)
         resume = ["--resume"] if out.exists() else []
         log = folder / f"{out.name}.log"
-        segue(log, "train", "onward", *where, "--seed", seed, "--threads", 1, "--samples", 0, *sets, *resume)
+        segue(log, "train", one.recipe, *where, "--seed", seed, "--threads", 1, "--samples", 0, *sets, *resume)
     return out
 
 
@@ -167,19 +167,21 @@ def judge_all(predictors: dict[str, Predictor], parts: list[Part], folder: Path)
 def controls(store: Store, folder: Path, documents: int) -> list[Predictor]:
     """What a run is read against; the fitted ones on the same train documents, kept as JSON."""
     rows, path = Rows(store), folder / "data" / f"controls-{documents}.json"
-    if not path.exists():
-        print(f"controls of {documents} documents: fitting", flush=True)
+    known = read_json(path) if path.exists() else {}
+    if missing := FITTED.keys() - known.keys():
+        print(f"controls of {documents} documents: fitting {', '.join(sorted(missing))}", flush=True)
         split = load_split(folder / "data" / f"{documents}.json")
         windows = windows_of(store, split.documents(store, "train"))
-        slots = {"rank_weights": rank_weights(windows, rows), "document_weights": document_weights(windows, rows)}
-        write_json(path, {name: found.tolist() for name, found in slots.items()})
-    fitted = {name: np.array(its) for name, its in read_json(path).items()}
+        known |= {name: FITTED[name](windows, rows).tolist() for name in sorted(missing)}
+        write_json(path, known)
+    fitted = {name: np.array(its) for name, its in known.items()}
     document = DocumentWeights(fitted["document_weights"], store.dim)
     return [
         copy_last(store.dim),
         by_hand(store.dim),
         SlotWeights("rank_weights", fitted["rank_weights"], store.dim, 1),
         document,
+        DocumentWeights(fitted["mean_weights"], store.dim, "mean_weights"),
         context_mean(store.dim),
         ReadAvoider(store.dim),
         *(PoolCentred(document, share) for share in POOL_SHARES),
@@ -219,7 +221,9 @@ def main() -> None:
             judge_all({f"{one.name}-together": Together(one.name, models)}, parts, options.out)
     for documents in sorted({one.documents for one in wanted}, reverse=True):
         known = controls(store, options.out, documents)
-        judge_all({f"{control.name}-{documents}": control for control in known}, parts, options.out)
+        centred = known[-len(POOL_SHARES) :]  # slow where documents are long
+        chosen = [one for one in known if one not in centred or one.share == CENTRE] if options.corpora else known
+        judge_all({f"{control.name}-{documents}": control for control in chosen}, parts, options.out)
     if not options.no_page:
         page = [sys.executable, str(Path(__file__).with_name("onward_page.py")), "--out", str(options.out)]
         sys.exit(subprocess.run(page).returncode)

@@ -29,8 +29,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return run
 
-    for name in ("embed", "check", "split", "train"):
+    for name in ("embed", "check", "split", "train", "rank"):
         monkeypatch.setattr(demo, name, step(name))
+    monkeypatch.setattr(demo, "_longest", lambda store, parts: "topic")
     return ran
 
 
@@ -46,7 +47,7 @@ def test_the_result_for_a_machine(
     """On stdout it stands alone; a file may lie in the folder that the demo makes, the default one too."""
     monkeypatch.chdir(tmp_path)
     ran = segue("demo", "--out", "a", "--json", "-")
-    assert ran.status == 0 and quick == ["embed", "check", "split", "train"]
+    assert ran.status == 0 and quick == ["embed", "check", "split", "train", "rank"]
     assert json.loads(ran.out) == {
         "store": "a/store",
         "split": "a/split.json",

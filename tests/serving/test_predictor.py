@@ -42,7 +42,7 @@ def test_a_served_vector_is_the_models_own(url: str, text_run: Path, vectors_ND:
     assert value["copy_cosine"] == pytest.approx((expected_BD * context_BLD[:, -1]).sum(1), abs=1e-6)
 
 
-def test_a_model_of_two_faces_answers_with_both_and_says_which_ranked(
+def test_a_model_of_two_faces_answers_with_both_and_looks_up_by_their_sum(
     serve: Serve, text_store: Store, tmp_path: Path, encoder_url: str, decoder_url: str, vectors_ND: np.ndarray
 ):
     """The ranking face is the prediction, steered or not; the mean is its own, whatever else shares the batch."""
@@ -64,8 +64,14 @@ def test_a_model_of_two_faces_answers_with_both_and_says_which_ranked(
     assert np.array(value["mean_vector"]) == pytest.approx(mean_BD[1], abs=1e-6)
     assert np.abs(np.array(value["predicted_vector"]) - ranked_BD[1]).max() > 0.01
     texts = texts_of(text_store, slice(0, 5))
-    assert ask(f"{its}/predict", {"texts": texts})[1]["face"] == "ranking"
-    assert ask(f"{its}/chat", {"messages": [{"role": "user", "content": "\n\n".join(texts)}]})[1]["face"] == "ranking"
+    value = ask(f"{its}/predict", {"texts": texts, "k": 3})[1]
+    assert value["face"] == "ranking + mean"
+    sum_D = (ranked_BD + mean_BD)[0] / np.linalg.norm((ranked_BD + mean_BD)[0])
+    step = value["steps"][0]
+    for one in (step["predicted"], *step["alternatives"]):
+        assert one["cosine"] == pytest.approx(vectors_ND[one["row"]] @ sum_D, abs=1e-4)
+    chat = ask(f"{its}/chat", {"messages": [{"role": "user", "content": "\n\n".join(texts)}]})[1]
+    assert chat["face"] == "ranking + mean"
     assert ask(f"{its}/info")[1]["models"][0]["faces"] == ["ranking", "mean"]
 
 

@@ -14,9 +14,11 @@ from segue.cli.check import check
 from segue.cli.console import err, show
 from segue.cli.embed import embed
 from segue.cli.options import Device, Json, Threads
+from segue.cli.rank import rank
 from segue.cli.split import split
 from segue.cli.train import train
 
+SHIPPED = "onward"
 FRACTIONS = ".6,.2,.2"  # so few documents: enough of them on each side for an interval at all
 
 
@@ -28,6 +30,8 @@ def demo(
     json: Json = None,
 ) -> None:
     """Text → vectors → checks → training → 5CAT → report on Python's language reference; no network, no data needed.
+
+    At the end the model that comes with segue is asked what follows in a document of it.
 
     Run again after an interruption, it goes on where it stopped. A failed gate is a finding, not a failed demo: 0.
     """
@@ -56,7 +60,9 @@ def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, thread
         split(store, parts, fractions=FRACTIONS, seed=0)
     _step(4, f"Train the recipe {recipe}, then the five causal alignment tests beside every control, to {run}")
     train(recipe, store, run, split=parts, resume=run.exists(), device=device, threads=threads)
-    _step(5, "Read")
+    _step(5, f"Ask: the model that comes with segue, {SHIPPED}, which of the sentences to come is the next one")
+    rank(Path(SHIPPED), document=_longest(store, parts), store=store, k=5, device=device, threads=threads)
+    _step(6, "Read")
     result = read_json(run / "5cat.json")
     for warning in result["data"]["warnings"]:
         err.print(f"note: {warning}", style="yellow", highlight=False)
@@ -65,7 +71,7 @@ def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, thread
         f"This is {few['VAL']} documents of VAL and {few.get('OOD', 0)} of OOD: enough to see the chain work, too few "
         f"to conclude much. Failed gates are what a small model on little text should show.\n"
         f"Open {run / 'report.html'} in a browser. With text of your own: segue embed YOUR.jsonl --out STORE, then "
-        f"segue train p1 --data STORE --out RUN.",
+        f"segue train p1 --data STORE --out RUN. Or talk at once: segue chat {SHIPPED} --store {store}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -73,8 +79,18 @@ def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, thread
     return passed
 
 
+def _longest(store: Path, parts: Path) -> str:
+    """The id of the OOD document with the most to choose from."""
+    from segue.vectors import Store
+    from segue.windows import load_split
+
+    opened = Store(store)
+    documents = load_split(parts).documents(opened, "OOD")
+    return opened.document_ids[max(documents, key=lambda document: opened.length_G[document])]
+
+
 def _step(number: int, what: str) -> None:
-    err.print(f"\n[bold]{number}/5[/] {what}", highlight=False, soft_wrap=True)
+    err.print(f"\n[bold]{number}/6[/] {what}", highlight=False, soft_wrap=True)
 
 
 def _tolerate(command: Callable[[], None]) -> None:

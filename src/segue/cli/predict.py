@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segue.serving.prediction import Clock, Context, Wish
     from segue.serving.served import ServedModel
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run or a model folder.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run, a model folder, or a name that ships: onward.")]
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", metavar="STORE", help="Where passages are found. Default: the run's own.")
 ]

@@ -1,6 +1,5 @@
 """PREDICTOR on the command line: a run, a model folder, a control's name, a file of predictions, or a URL."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -33,8 +32,9 @@ def load_predictor(name: str, device: str, precision: str | None = None) -> "Pre
     """
     from segue.models import load_model
     from segue.models.precision import compute_in
+    from segue.models.saved import located
 
-    if not Path(name).exists():
+    if not located(name).exists():
         refuse_precision(name, precision)
         return name
     model = load_model(name, device)

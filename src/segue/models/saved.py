@@ -7,6 +7,7 @@ MODEL/manifest.json         kind "model", hashes of both; written last
 
 import hashlib
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from segue.models.steered import BASE, Steered
 from segue.vectors import Space
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.yaml"
+SHIPPED = Path(str(files("segue.models"))) / "shipped"  # a folder for each
 BEST = "best"  # a run's link to the epoch its recipe's metric chose
 REMEDY = "Copy the folder again from where it came, or train it again."
 
@@ -150,9 +152,21 @@ KINDS: dict[str, Callable[[Path, dict[str, Any]], LatentModel]] = {
 }
 
 
-def model_folder(path: str | Path) -> Path:
-    """The model folder that a path means: itself, or the best epoch of a run."""
+def shipped_models() -> list[str]:
+    """Names of the models that come with segue."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if (folder / DESCRIPTION).is_file())
+
+
+def located(path: str | Path) -> Path:
+    """The path itself; where nothing lies there and it is the name of a model that ships, that one's folder."""
     path = Path(path)
+    ships = len(path.parts) == 1 and not path.exists() and path.name in shipped_models()
+    return SHIPPED / path.name if ships else path
+
+
+def model_folder(path: str | Path) -> Path:
+    """The model folder that a path means: itself, the best epoch of a run, or a model of that name that ships."""
+    path = located(path)
     best = path / BEST
     return best if best.is_dir() and not (path / DESCRIPTION).exists() else path
 

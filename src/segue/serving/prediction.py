@@ -16,7 +16,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from segue.errors import InputError, nearest
-from segue.geometry import LEVEL
+from segue.geometry import LEVEL, normalise
 from segue.serving.decoding import Decoded
 from segue.serving.passages import Passage
 from segue.serving.served import Answer, ContextError, Question, ServedModel
@@ -212,8 +212,9 @@ async def roll_out(served: ServedModel, context: Context, wish: Wish, helpers: H
     """Predict, look up, feed back, `wish.steps` times.
 
     Neither what was read nor a passage found by an earlier step is found again: the chunk nearest to a prediction is
-    often one of those, and a rollout would be stuck at it. Step j's truth is x_{t+jh} (SPEC §3 D). It ends early only
-    where a passage is to be fed back and none is left to be found.
+    often one of those, and a rollout would be stuck at it. Of a model of two faces passages are looked up by both
+    (`_sought`); what is fed back and the truth's rank are the ranking face's. Step j's truth is x_{t+jh} (SPEC §3 D).
+    It ends early only where a passage is to be fed back and none is left to be found.
 
     Raises ContextError for a context that the model cannot read.
     """
@@ -225,9 +226,10 @@ async def roll_out(served: ServedModel, context: Context, wish: Wish, helpers: H
     steps = list[Step]()
     for j in range(wish.steps):
         with clock.of("predict"):
-            answer = await helpers.infer(Question(served, read_LD, wish.steering))
+            answer = await helpers.infer(Question(served, read_LD, wish.steering, both=True))
         with clock.of("decode"):
-            found = await helpers.find(answer.prediction_D, wish.k, space, exclude_rows=taken, exclude_ED=masked_ED)
+            sought_D = _sought(answer)
+            found = await helpers.find(sought_D, wish.k, space, exclude_rows=taken, exclude_ED=masked_ED)
             truth = await _truth(answer.prediction_D, context, served.model.horizon * (j + 1), space, helpers)
         at = drawn([one.cosine for one in found], wish.temperature, generator)
         shown = None if at is None else found[at]
@@ -242,6 +244,19 @@ async def roll_out(served: ServedModel, context: Context, wish: Wish, helpers: H
                 fed_1D = await helpers.vectors_of([shown.passage], space)
         read_LD = np.concatenate([read_LD, fed_1D])[-(served.model.reach or 0) :]
     return steps
+
+
+def _sought(answer: Answer) -> np.ndarray:
+    """What a store is searched by: the prediction; of a model of two faces the sum of both.
+
+    The ranking face has only learned to tell a document's own chunks apart, the mean face which document it is. MRR of
+    the next chunk among the 13,000 of 300 Wikipedia documents, 600 windows of VAL: .277 by `onward`'s ranking face,
+    .344 by its mean face, .387 by their sum; .375 by the last chunk.
+    """
+    if answer.mean_D is None:
+        return answer.prediction_D
+    sum_D: np.ndarray = normalise(answer.prediction_D + answer.mean_D)
+    return sum_D
 
 
 async def _truth(

@@ -25,7 +25,8 @@ _TIMES: dict[str, Any] = {"chunk": 0.1, "encode": 11.2, "predict": 1.9, "decode"
 _OTHER = {**_PASSAGE, "text": "Every spring it is told again.", "cosine": 0.5902, "row": 77}
 
 FaceName = Annotated[
-    Literal["ranking"] | None, Field(description="Of a model of two faces the one searched by; null: it has one.")
+    Literal["ranking + mean"] | None,
+    Field(description="Of a model of two faces: passages are looked up by the sum of both; null: it has one."),
 ]
 
 

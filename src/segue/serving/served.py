@@ -19,6 +19,7 @@ from segue.geometry import cosine, normalise
 from segue.models import LatentModel, load_model
 from segue.models.faces import mean_face
 from segue.models.precision import chosen, compute_in
+from segue.models.saved import located
 from segue.models.steered import Steered
 from segue.serving.registry import FIVECAT, Status, model_hash
 
@@ -60,7 +61,7 @@ class ServedModel:
 
     @property
     def faces(self) -> tuple[str, ...]:
-        """Of a model of two: `ranking`, which is what a search goes by, and `mean`. () where it has one."""
+        """Of a model of two: `ranking`, which is the prediction, and `mean`. () where it has one."""
         return ("ranking", "mean") if self.model.two_faced else ()
 
     def with_status(self, status: Status) -> "ServedModel":
@@ -154,7 +155,7 @@ def load_served(
     precision   fp32 as it was judged in, unless asked otherwise: of the study's p1 a question alone takes 7 ms in fp32
                 and 10 in bf16 on a core that has it, 256 at once 127 and 67; the two agree to a cosine of .9998
     """
-    run = Path(run).resolve()
+    run = located(run).resolve()
     found = model_hash(run) if run.is_dir() else ""
     model = load_model(run, device)
     compute_in(model, precision)

@@ -45,7 +45,7 @@ def prediction_json(
     told = [step_json(step, vectors) for step in steps]
     return {
         "model": served.name,
-        "face": served.faces[0] if served.faces else None,
+        "face": " + ".join(served.faces) if served.faces else None,
         "chunked": context.how,
         "context": context_json(context),
         "steps": told,
