@@ -23,6 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     source = options.out / options.run
     model, manifest = load_model(source), read_json(model_folder(source) / "manifest.json")
+    model.name = NAME
     kept = {key: manifest[key] for key in ("epoch", "recipe", "trained_on")}
     folder = save_model(model, SHIPPED / NAME, made_by="benchmarks/onward_ship.py", **kept)
     parts = {name: Judged(options.out / "judged" / name) for name in (*WIKIPEDIA, *CORPORA)}
