@@ -19,7 +19,7 @@ from segue.alignment.profiles import shipped_profiles
 from segue.artifacts import FORMAT, MANIFEST, hash_file, lock, make_folder, read_json, write_json
 from segue.errors import InputError, nearest
 from segue.models import LatentModel, load_model
-from segue.models.saved import model_folder, weights_hash
+from segue.models.saved import located, model_folder, weights_hash
 
 REGISTRY, FIVECAT = "registry.json", "5cat.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -125,7 +125,7 @@ def add(folder: str | Path, name: str, run: str | Path) -> Registry:
     with _changing(folder, anew=True) as registry:
         if name in registry.models:
             raise InputError(f"NAME: {name} is registered ({registry.models[name].run}). Choose another name.")
-        entry = Entry(run=str(Path(run).resolve()), model=model_hash(run), added=_now())
+        entry = Entry(run=str(located(run).resolve()), model=model_hash(run), added=_now())
         registry.models[name] = entry
         registry.record("add", name, run=entry.run)
     return registry
