@@ -155,6 +155,18 @@ def test_the_moments_of_residuals_are_those_they_were_made_with():
     assert no_lean_2.max() < 0.03
 
 
+def test_a_document_that_repeats_its_first_chunk_says_nothing_of_lean(make_store):
+    """Last chunk and mean are one vector there: the fit neither stops nor takes rounding errors for weights."""
+    draw = np.random.default_rng(0)
+    varied, same = [draw.normal(size=(30, DIM)) for _ in range(3)], np.repeat(draw.normal(size=(1, DIM)), 12, 0)
+    store = make_store([*varied, np.concatenate([same, draw.normal(size=(9, DIM))]), same])
+    for documents in ([0, 1, 2, 3, 4], [4]):
+        sampler = Sampler(8, 3, 12, DIM)
+        sampler.fit(windows_of(store, np.array(documents), CONTEXT), Rows(store), 0)
+        assert all(torch.isfinite(parameter).all() for parameter in sampler.parameters())
+        assert sampler.lean.max() < (2 if len(documents) > 1 else 1e-9)
+
+
 def test_samples_are_of_the_document_so_far_unit_and_their_seed_s(gathered):
     """In a training batch and on demand; at temperature 0 all alike, at 1 not."""
     model, (windows, rows) = model_with_noise().eval(), gathered

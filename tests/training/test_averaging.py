@@ -10,6 +10,7 @@ from segue.models import load_model
 from segue.training import open_data, open_run, train
 from segue.training.averaging import Averaged
 from segue.training.checkpoint import TRAINED
+from segue.training.state import new_state
 from segue.windows import split_by_fractions
 
 AVERAGED = small_recipe("averaging=0.9", "batch=8", "lr=0.01")
@@ -37,6 +38,17 @@ def test_the_average_against_its_formula():
         torch.testing.assert_close(model.weight.detach().double(), wanted, rtol=1e-5, atol=1e-5)
         assert torch.equal(averaged.trained()["weight"], last)
     assert torch.equal(model.weight, last)
+
+
+def test_it_begins_from_what_the_model_was_fitted_to(store):
+    """Not from the random numbers that stood there before: a tenth of them was left after the first step."""
+    recipe = small_recipe("averaging=0.9", "model.codes=4", "objective={mse: null, next_code: {weight: 1}}")
+    data = open_data(recipe, store, split_by_fractions(store))
+    state = new_state(recipe, store.space)
+    state.prepare(data.train, data.rows)
+    fitted = state.model.codes.logit.weight.detach().clone()
+    with state.averaged():
+        assert torch.equal(state.model.codes.logit.weight, fitted)
 
 
 def test_it_changes_what_is_saved_and_nothing_of_the_training(store, tmp_path):

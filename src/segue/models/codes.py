@@ -46,8 +46,9 @@ class Codes(nn.Module):
         return expected_BD, logits_BK
 
     def of(self, chunk_BD: Tensor) -> Tensor:
-        """The code of each chunk, the one with the nearest centroid: (B, D) → (B,) int64"""
-        return nearest(chunk_BD, self.centroid_KD)
+        """The code of each chunk, the one with the nearest centroid, whatever the precision: (B, D) → (B,) int64"""
+        with torch.autocast(chunk_BD.device.type, enabled=False):
+            return nearest(chunk_BD, self.centroid_KD)
 
     def drawn(
         self, logits_BK: Tensor, count: int, temperature: float = 1.0, generator: torch.Generator | None = None

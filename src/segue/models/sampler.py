@@ -1,7 +1,7 @@
 """A generative head: samples of the next vector from what a network has read, and noise. One forward a sample.
 
-Legend: B batch, G documents, N chunks of a document, M samples, W width of the network (in `fit` windows), Z width of
-the noise, D width of the vectors, F the fitted numbers.
+Legend: B batch, G documents, N chunks of a document, M samples, W width of the network (in `fit` windows, V some of
+them), Z width of the noise, D width of the vectors, F the fitted numbers.
 """
 
 import torch
@@ -18,6 +18,7 @@ from segue.windows.rows import Rows
 SLOTS, OWN = 5, 3
 FITTED_ON = 12_000  # windows: some numbers and a covariance are settled by then
 BATCH = 2048
+ALIKE = 1e-4  # of two vectors this near to one line (1 − cos²) nobody can say how much of a residual lies along which
 
 
 class Sampler(nn.Module):
@@ -137,14 +138,19 @@ def _moments(off_WD: Tensor, on_W2D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     on_W2D   the last chunk and the mean of all read
     lean     how far a residual's weights on these two vary, beyond what their errors would if all residuals had one
-             covariance; a residual gives off of its weights the share that is no error
+             covariance; a residual gives off of its weights the share that is no error. Where the two are one vector,
+             a chunk repeated from the beginning, there are no such weights; where that is everywhere, lean is 0
     stretch  the spread of the logarithm of the length of what is left
     """
-    solve_W2D = torch.linalg.solve(on_W2D @ on_W2D.mT, on_W2D)
-    weight_W2 = torch.einsum("wkd,wd->wk", solve_W2D, off_WD)
-    error_W2 = (solve_W2D @ (off_WD.T @ off_WD / len(off_WD)) * solve_W2D).sum(-1)
-    lean_2 = (weight_W2.square().mean(0) - error_W2.mean(0)).clamp(min=0).sqrt()
-    given_W2 = weight_W2 * lean_2.square() / weight_W2.square().mean(0)
-    left_WD = off_WD - torch.einsum("wk,wkd->wd", given_W2, on_W2D)
+    square_W22 = on_W2D @ on_W2D.mT
+    told_W = torch.linalg.det(square_W22) > ALIKE * square_W22.diagonal(dim1=1, dim2=2).prod(1)
+    left_WD, lean_2 = off_WD.clone(), off_WD.new_zeros(2)
+    if told_W.any():
+        solve_V2D = torch.linalg.solve(square_W22[told_W], on_W2D[told_W])
+        weight_V2 = torch.einsum("vkd,vd->vk", solve_V2D, off_WD[told_W])
+        error_V2 = (solve_V2D @ (off_WD.T @ off_WD / len(off_WD)) * solve_V2D).sum(-1)
+        lean_2 = (weight_V2.square().mean(0) - error_V2.mean(0)).clamp(min=0).sqrt()
+        given_V2 = weight_V2 * lean_2.square() / weight_V2.square().mean(0)
+        left_WD[told_W] -= torch.einsum("vk,vkd->vd", given_V2, on_W2D[told_W])
     stretch = left_WD.norm(dim=1).log().std(correction=0)
     return lean_2, stretch, left_WD.T @ left_WD / len(left_WD) * (-2 * stretch.square()).exp()

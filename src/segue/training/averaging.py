@@ -22,6 +22,11 @@ class Averaged:
         self._other = [weight.detach().clone() for weight in self._weights]  # the average; while it is worn the weights
 
     @no_grad()
+    def begin(self) -> None:
+        """Before the first step: the average is what the model is now, fitted parts included."""
+        torch._foreach_copy_(self._other, [weight.detach() for weight in self._weights])
+
+    @no_grad()
     def update(self) -> None:
         """After a step of the optimiser."""
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))

@@ -39,7 +39,7 @@ def train(
     objective = state.pursue(Objective(recipe.objective, data.rows, recipe.context_drop))
     checkpoint.restore(state, run)
     if not state.epoch:
-        state.model.prepare(data.train, data.rows, recipe.seed)
+        state.prepare(data.train, data.rows)
     state.force = force
     with RunLog(run, state, listen) as log:
         while state.goes_on:

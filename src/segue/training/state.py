@@ -16,6 +16,8 @@ from segue.training.diverged import DivergedError
 from segue.training.early_stop import Patience
 from segue.training.trips import Watch
 from segue.vectors import Space
+from segue.windows import Windows
+from segue.windows.rows import Rows
 
 if TYPE_CHECKING:
     from segue.recipe import Recipe
@@ -103,6 +105,12 @@ class State:
         if parameters := list(objective.heads.parameters()):
             self.optimiser.add_param_group({"params": parameters})
         return objective
+
+    def prepare(self, train: Windows, rows: Rows) -> None:
+        """Before the first step: what the model works out from the train documents; an average begins from that."""
+        self.model.prepare(train, rows, self.recipe.seed)
+        if self.average is not None:
+            self.average.begin()
 
     @property
     def heads(self) -> nn.ModuleDict:
