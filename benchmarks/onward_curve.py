@@ -61,8 +61,8 @@ def curve_svg(found: Mapping[str, Mapping[int, Result]], far: Mapping[str, Resul
         for (name, by), (style, shape) in zip(found.items(), STYLES, strict=False)
     ]
     series += [
-        svg.Series(name, "oracle", "cross", [_point(int(name.split(", ", 1)[1].replace(",", "")), result)])
-        for name, result in far.items()
+        svg.Series(name, "oracle", shape, [_point(int(name.split(", ", 1)[1].replace(",", "")), result)])
+        for (name, result), shape in zip(far.items(), ("cross", "diamond"), strict=True)
     ]
     documents = sorted({n for by in found.values() for n in by} | set(FAR))
     width, height = 620.0, 400.0

@@ -154,7 +154,10 @@ def test_under_autocast_terms_compute_in_float32(name, batch):
     assert torch.equal(found[0][1], found[1][1])
 
 
-@pytest.mark.parametrize("name", [name for name in TERMS if name not in ("residual_size", "next_vs_prev", "energy")])
+OF_A_HEAD = ("residual_size", "next_vs_prev", "energy", "next_code")  # not of the output alone
+
+
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in OF_A_HEAD])
 def test_finite_for_an_output_of_0_and_one_that_is_the_target(name, batch):
     """‖r‖ = 0 has no direction, and a hinge met exactly no slope: neither may make a NaN."""
     raw = generic_raw(batch)
@@ -213,9 +216,10 @@ def test_a_recipe_with_a_field_that_cannot_be_is_refused(term, fields, told):
     assert told in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_whole_recipe_of_terms_reads_back_as_it_was_written():
-    base = {**read_fields("p1"), "model": {"family": "causal", "residual": 0.5, "noise": 4}}
-    terms = {name: {"weight": {1: 0.1, 4: 0.2}, **FIELDS.get(name, {})} for name in TERMS}
+@pytest.mark.parametrize(("head", "without"), [({"noise": 4}, "next_code"), ({"codes": 8}, "energy")])
+def test_a_whole_recipe_of_terms_reads_back_as_it_was_written(head, without):
+    base = {**read_fields("p1"), "model": {"family": "causal", "residual": 0.5, **head}}
+    terms = {name: {"weight": {1: 0.1, 4: 0.2}, **FIELDS.get(name, {})} for name in TERMS if name != without}
     recipe = parse({**base, "objective": terms}, "mine")
     assert parse(recipe.to_json(), "mine") == recipe
 
