@@ -237,6 +237,26 @@ def test_a_name_given_to_another_run_is_answered_by_the_first_until_the_other_is
     assert its.shelf.find("b").run == tmp_path / "third" and its.trouble() == []
 
 
+def test_a_run_moved_behind_a_link_is_loaded_once(tmp_path: Path):
+    """Guards against a model known by its resolved path, the registry's being another: loaded over and over."""
+    folder, _ = followed(tmp_path)
+    (tmp_path / "b").rename(tmp_path / "disk")
+    (tmp_path / "b").symlink_to(tmp_path / "disk")
+    loads = list[str]()
+
+    def counted(name: str, *rest: Any) -> ServedModel:
+        loads.append(name)
+        if len(loads) > 5:
+            raise InputError("loaded over and over")
+        return load_served(name, *rest)
+
+    its = Served.registry(folder, counted)
+    registry.promote(folder, "b", force=True, why="a test")
+    its.refresh()
+    its.settled()
+    assert loads == ["a", "b"] and its.shelf.find(None).name == "b" and its.trouble() == []
+
+
 def test_a_folder_deleted_or_changed_under_the_service(tmp_path: Path):
     folder, its = followed(tmp_path)
     shutil.rmtree(tmp_path / "a")

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segue.errors import InputError, nearest
@@ -108,7 +108,7 @@ def _loaded(name: str, entry: Entry, load: Load) -> ServedModel:
         raise InputError(
             f"{entry.run}: was changed since it was registered as {name}. Register it again under another name."
         )
-    return model
+    return replace(model, run=Path(entry.run))  # as the registry writes it, by which it is known again: not resolved
 
 
 def _arranged(
@@ -122,7 +122,7 @@ def _arranged(
     deprecated = {name: entry.use for name, entry in registry.models.items() if entry.use is not None}
     current = {name: entry for name, entry in registry.models.items() if entry.use is None}
     here = {name: models[name].with_status(entry.status) for name, entry in current.items() if name in models}
-    ready = {name for name, its in here.items() if (str(its.run), its.hash) == (current[name].run, current[name].model)}
+    ready = {n for n, its in here.items() if (its.run, its.hash) == (Path(current[n].run), current[n].model)}
     loading = frozenset(current.keys() - ready - set(failed))
     production = registry.with_status("production")
     if production is not None and production not in here:
