@@ -70,6 +70,22 @@ def test_it_changes_what_is_saved_and_nothing_of_the_training(store, tmp_path):
     )
 
 
+def test_after_a_rollback_training_goes_on_from_the_weights_not_from_their_average(store, tmp_path):
+    """As the run without an average does, to the bit, at rates of its own place in the run."""
+    wire = "{name: back, when: {epochs: 3, metric: cos, below: 2}, do: {roll_back_to: 1}}"
+    averaged = small_recipe(
+        "averaging=0.9", "batch=8", "lr_schedule={warmup: 0.1, decay: cosine}", f"tripwires=[{wire}]"
+    )
+    runs = {
+        name: run_here(averaged.model_copy(update={"averaging": decay}), store, tmp_path / name)
+        for name, decay in (("plain", None), ("averaged", 0.9))
+    }
+    assert [entry["epoch"] for entry in history(runs["averaged"])] == [1, 2, 3, 2, 3]
+    trained = load_file(runs["averaged"] / "epochs/003/optimiser.safetensors")
+    for name, weight in load_file(runs["plain"] / "epochs/003/weights.safetensors").items():
+        assert (trained[f"{TRAINED}/{name}"] == weight).all()
+
+
 def test_a_killed_run_goes_on_to_the_bit(store, tmp_path):
     recipe = AVERAGED.model_copy(update={"epochs": 4})
     whole = run_here(recipe, store, tmp_path / "whole")
