@@ -70,6 +70,8 @@ def test_a_model_of_two_faces_answers_with_both_and_looks_up_by_their_sum(
     step = value["steps"][0]
     for one in (step["predicted"], *step["alternatives"]):
         assert one["cosine"] == pytest.approx(vectors_ND[one["row"]] @ sum_D, abs=1e-4)
+    # The warning compares the two: one vector's cosines, not the ranking face's with the sum's.
+    assert step["copy"]["cosine_last"] == pytest.approx(vectors_ND[4] @ sum_D, abs=1e-4)
     chat = ask(f"{its}/chat", {"messages": [{"role": "user", "content": "\n\n".join(texts)}]})[1]
     assert chat["face"] == "ranking + mean"
     assert ask(f"{its}/info")[1]["models"][0]["faces"] == ["ranking", "mean"]

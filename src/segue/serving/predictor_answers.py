@@ -85,7 +85,7 @@ class ContextChunk(Body):
 class CopyBody(Body):
     """How near the prediction lies to what was read last."""
 
-    cosine_last: float = Field(description="Cosine of the prediction to the last chunk it read.")
+    cosine_last: float = Field(description="Cosine of what was searched for to the last chunk read.")
     cosine_found: float | None = Field(default=None, description="To the nearest passage found.")
     warning: str | None = Field(
         default=None, description="Set when cosine_last ≥ cosine_found: repeating the last chunk would be nearer."
