@@ -11,6 +11,7 @@ from segue.errors import InputError
 from segue.models import MODELS, LatentModel, build_model, load_model, save_model
 from segue.models.controls import SlotWeights
 from segue.models.network import Options
+from segue.models.skip import Skip
 from segue.models.steered import Steered
 from segue.recipe import resolve
 from segue.vectors import Space
@@ -197,3 +198,12 @@ def test_a_change_of_family_keeps_them(tmp_path):
     assert (options.residual, options.positional, options.skip) == (0.5, 0.03, (1, 0.2))
     options = resolve(mine, ["model={family: amn, positional: null}"]).model.options
     assert (options.residual, options.positional) == (0.5, None)
+
+
+def test_a_skip_says_at_its_end_under_autocast_what_it_says_of_the_whole_document():
+    """In bfloat16 it was off by .001: training reads the one, serving the other."""
+    skip, document_BND = Skip([1, 0.4, 0.2], -1.1), unit(3, 9, 10)
+    wanted_BD = skip(document_BND)[:, -1]
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(skip.at_end(document_BND), wanted_BD, atol=1e-6, rtol=0)
+        torch.testing.assert_close(skip(document_BND)[:, -1], wanted_BD, atol=1e-6, rtol=0)

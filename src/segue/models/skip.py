@@ -42,9 +42,10 @@ class Skip(nn.Module):
         return u_BND + self._at_places(0, document_BND)
 
     def at_end(self, context_BCD: Tensor) -> Tensor:
-        """The last place's alone: (B, C, D) → (B, D)"""
+        """The last place's alone, float32 under autocast as `forward` is: (B, C, D) → (B, D)"""
         recent_BKD = context_BCD[:, -len(self) :].flip(1)
-        u_BD = torch.einsum("k,bkd->bd", self.weight_K[: recent_BKD.shape[1]], recent_BKD)
+        with torch.autocast(context_BCD.device.type, enabled=False):
+            u_BD = torch.einsum("k,bkd->bd", self.weight_K[: recent_BKD.shape[1]], recent_BKD)
         if self.mean is not None:
             u_BD = u_BD + self.mean * context_BCD.mean(1)
         return u_BD + self._at_places(context_BCD.shape[1] - 1, context_BCD)[0]
