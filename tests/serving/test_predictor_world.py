@@ -1,5 +1,6 @@
 """The predictor when the world around it changes: services down, a registry, a run deleted."""
 
+import asyncio
 import shutil
 import socket
 import threading
@@ -16,8 +17,11 @@ from small_runs import small_run
 from conftest import Serve
 from segue.serving import predictor_answers, predictor_bodies, registry
 from segue.serving.bodies import Body
+from segue.serving.limits import Settings
+from segue.serving.predictor_app import Predicting
 from segue.serving.served import ServedModel, load_served
 from segue.serving.shelf import Served
+from segue.serving.upstream import Upstream
 from segue.vectors import Store
 
 
@@ -112,6 +116,35 @@ def test_nobody_waits_while_what_was_promoted_loads(
     may_load.set()
     followed.settled()
     assert ask(f"{its}/infer", body)[1]["model"] == "new"
+
+
+def test_a_service_that_ends_loads_nothing_more(tmp_path: Path):
+    """Its process would stay until every model that the registry had news of is loaded, for nobody."""
+    folder, begun, may_load, loads = tmp_path / "registry", threading.Event(), threading.Event(), list[str]()
+    registry.add(folder, "a", small_run(tmp_path / "a"))
+
+    def slow(name: str, *rest: Any) -> ServedModel:
+        loads.append(name)
+        if name != "a":
+            begun.set()
+            assert may_load.wait(60)
+        return load_served(name, *rest)
+
+    its = Served.registry(folder, slow)
+    upstreams = [Upstream(name, closed_url(), f"segue serve {name}") for name in ("encoder", "decoder")]
+    predicting = Predicting(its, *upstreams, Settings())
+
+    async def lived() -> None:
+        async with predicting.running():
+            for name in "bc":
+                registry.add(folder, name, small_run(tmp_path / name))
+            await predicting.shelf()
+            assert await asyncio.to_thread(begun.wait, 60)
+
+    asyncio.run(lived())
+    may_load.set()
+    its.settled()
+    assert loads[0] == "a" and len(loads) == 2, "the one it was at, b or c"
 
 
 def test_a_run_deleted_under_the_service(

@@ -82,8 +82,11 @@ class Predicting:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with self.helpers.encoder, self.helpers.decoder, self.queue:
-            yield
+        try:
+            async with self.helpers.encoder, self.helpers.decoder, self.queue:
+                yield
+        finally:
+            self.served.end()
 
 
 def predictor_app(served: Served, encoder: Upstream, decoder: Upstream, settings: Settings) -> FastAPI:

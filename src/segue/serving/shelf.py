@@ -145,6 +145,7 @@ class Served:
         self._failed: dict[str, str] = {}
         self._registry = Registry()
         self._loader: threading.Thread | None = None
+        self._ended = False
         self._lock = threading.Lock()
         self.shelf = shelf()
 
@@ -179,6 +180,10 @@ class Served:
                 self._arrange(self.shelf.models)
             self._signature = signature
 
+    def end(self) -> None:
+        """Begin to load nothing more: a process that ends would wait for all of it."""
+        self._ended = True
+
     def settled(self) -> None:
         """Returns when nothing is being loaded."""
         while (loader := self._loader) is not None:
@@ -192,7 +197,7 @@ class Served:
     def _arrange(self, models: Mapping[str, ServedModel]) -> None:
         """The shelf anew; called with the lock held."""
         self.shelf = _arranged(self._registry, models, self.shelf.default, self._failed)
-        if self.shelf.loading and self._loader is None:
+        if self.shelf.loading and self._loader is None and not self._ended:
             self._loader = threading.Thread(target=self._load_missing, name="loader")
             self._loader.start()
 
@@ -200,7 +205,7 @@ class Served:
         """Load one model after the other, the one in production first, and put each on the shelf when it is there."""
         while True:
             with self._lock:
-                if not self.shelf.loading:
+                if self._ended or not self.shelf.loading:
                     self._loader = None
                     return
                 name = min(self.shelf.loading, key=lambda one: self._registry.models[one].status != "production")
