@@ -49,6 +49,7 @@ def demo(
 
 def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, threads: int | None) -> bool | None:
     """The steps. → whether the run passed its profile; None where it was not judged."""
+    from segue.models import saved
     from segue.text import BUILTIN
 
     _step(1, f"Embed: the language reference that ships inside Python, sentence by sentence, to {store}")
@@ -61,7 +62,7 @@ def _chain(store: Path, parts: Path, run: Path, recipe: str, device: str, thread
     _step(4, f"Train the recipe {recipe}, then the five causal alignment tests beside every control, to {run}")
     train(recipe, store, run, split=parts, resume=run.exists(), device=device, threads=threads)
     _step(5, f"Ask: the model that comes with segue, {SHIPPED}, which of the sentences to come is the next one")
-    rank(Path(SHIPPED), document=_longest(store, parts), store=store, k=5, device=device, threads=threads)
+    rank(saved.SHIPPED / SHIPPED, document=_longest(store, parts), store=store, k=5, device=device, threads=threads)
     _step(6, "Read")
     result = read_json(run / "5cat.json")
     for warning in result["data"]["warnings"]:
