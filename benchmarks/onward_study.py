@@ -90,7 +90,6 @@ EXPERIMENTS = (
     Experiment("faces-weak", (*FACES, "objective.mse={weight: 30, face: mean}")),
     Experiment("faces-skip", recipe="onward-faces", seeds=THREE),  # what ships
     Experiment("mean-alone", ("objective={info_nce: null, mse: {weight: 1}}", "facets=[mean]", *NO_SKIP)),
-    Experiment("samples", ("model.noise=16", "objective.energy={weight: 0.5}")),
 )
 
 

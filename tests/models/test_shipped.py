@@ -72,3 +72,10 @@ def test_the_command_line_knows_it_by_name(segue, tmp_path):
     assert sorted(one["ranks"]["model"] for one in json.loads(ran.out)["ranked"]) == [1, 2, 3]
     ran = segue("rank", "onwards", "--text", read, "--candidates", candidates)
     assert (ran.status, ran.err.count("\n")) == (2, 1) and "onwards" in ran.err
+
+
+def test_a_model_of_two_faces_is_not_steered(segue, tmp_path):
+    """Steering would drop its mean face and still claim to be one."""
+    ran = segue("steer", "onward", "--data", tmp_path, "--margin", "0", "--out", tmp_path / "steered")
+    assert (ran.status, ran.err.count("\n")) == (2, 1) and "two faces" in ran.err
+    assert not (tmp_path / "steered").exists()

@@ -49,6 +49,8 @@ def steer(
     base = load_model(run, where)
     if isinstance(base, Steered):
         raise InputError(f"{run}: is steered already (β {base.beta:.3f}). Steer the model it was made from.")
+    if base.two_faced:
+        raise InputError(f"{run}: has two faces, and only a mean can be steered. Train one face, as `segue train p1`.")
     require_room(out, (STEER, SPLIT))
     on = chosen_data(str(run), data, ood, split)
     require_fit({str(run): base}, on.store)
