@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,24 @@ def run_here(recipe: Recipe, store: Store, out: Path, *, resume: bool = False, f
     state = train(recipe, open_data(recipe, store, split), run)
     if finish:
         finish_run(run, state, store, split)
+    return run
+
+
+class _Cut(Exception):  # noqa: N818
+    """Raised inside a training run in place of a kill."""
+
+
+def cut_short(recipe: Recipe, store: Store, out: Path, *, epoch: int) -> Path:
+    """A run that ended after an epoch's line of the history and before its checkpoint: the worst place."""
+
+    def cut(entry: dict[str, Any]) -> None:
+        if entry["epoch"] == epoch:
+            raise _Cut
+
+    split = split_by_fractions(store)
+    run = open_run(out, recipe, store, split)
+    with pytest.raises(_Cut):
+        train(recipe, open_data(recipe, store, split), run, listen=cut)
     return run
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from runs import history, run_here, small_recipe, weights, world
+from runs import cut_short, history, run_here, small_recipe, weights, world
 from safetensors.numpy import load_file
 from torch import nn
 
 from segue.models import load_model
-from segue.training import open_data, open_run, train
+from segue.training import open_data
 from segue.training.averaging import Averaged
 from segue.training.checkpoint import TRAINED
 from segue.training.state import new_state
@@ -89,18 +89,7 @@ def test_after_a_rollback_training_goes_on_from_the_weights_not_from_their_avera
 def test_a_killed_run_goes_on_to_the_bit(store, tmp_path):
     recipe = AVERAGED.model_copy(update={"epochs": 4})
     whole = run_here(recipe, store, tmp_path / "whole")
-
-    class Killed(Exception):  # noqa: N818
-        pass
-
-    def kill_after(entry):
-        if entry["epoch"] == 3:
-            raise Killed  # after the line, before the checkpoint
-
-    split = split_by_fractions(store)
-    run = open_run(tmp_path / "killed", recipe, store, split)
-    with pytest.raises(Killed):
-        train(recipe, open_data(recipe, store, split), run, listen=kill_after)
+    run = cut_short(recipe, store, tmp_path / "killed", epoch=3)
     resumed = run_here(recipe, store, run, resume=True)
     assert history(resumed) == history(whole)
     for name in ("weights.safetensors", "optimiser.safetensors", "state.json"):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from runs import CLOCK, LENGTH, SMALL, history, run_here, small_recipe, weights, world
+from runs import CLOCK, LENGTH, SMALL, cut_short, history, run_here, small_recipe, weights, world
 
 from segue.artifacts import is_finished, read_manifest
 from segue.errors import InputError
@@ -125,18 +125,7 @@ def test_resume_keeps_plateau_and_rate(store, tmp_path):
     """A rate that was halved before the kill stays halved after it."""
     recipe = small_recipe("epochs=4", "plateau={factor: 0.5, patience: 0}", "lr=1e-9")
     whole = run_here(recipe, store, tmp_path / "whole")
-
-    class Killed(Exception):  # noqa: N818
-        pass
-
-    def kill_after(entry):
-        if entry["epoch"] == 3:
-            raise Killed  # after the line, before the checkpoint
-
-    split = split_by_fractions(store)
-    run = open_run(tmp_path / "killed", recipe, store, split)
-    with pytest.raises(Killed):
-        train(recipe, open_data(recipe, store, split), run, listen=kill_after)
+    run = cut_short(recipe, store, tmp_path / "killed", epoch=3)
     assert len(history(run)) == 3
     resumed = run_here(recipe, store, run, resume=True)
     assert history(resumed) == history(whole)
