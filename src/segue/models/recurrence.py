@@ -25,44 +25,53 @@ class _Recurrence(torch.autograd.Function):
         narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else wide
         steps, size, width = x_CBW.shape
         x_NW, ih_GW, hh_GW = x_CBW.reshape(-1, width).to(narrow), ih_GW.to(narrow), hh_GW.to(narrow)
-        seen_CBG = torch.addmm(b_G.to(narrow), x_NW, ih_GW.t()).view(steps, size, -1).to(wide)
-        seen_CBG[..., : 2 * width] += c_G[: 2 * width]
-        h_CBW, read_CBW = seen_CBG.new_empty(steps, size, width), x_NW.new_empty(steps, size, width)
-        kept: list[Tensor] = []
-        for t, seen_BG in enumerate(seen_CBG):
-            rz_B2W, held_BW = seen_BG[:, : 2 * width], c_G[2 * width :].expand(size, -1)
+        bias_G = torch.cat([b_G[: 2 * width] + c_G[: 2 * width], b_G[2 * width :]])
+        # First what came of x, then, step by step, the gates in its place.
+        gates_CBG = torch.addmm(bias_G.to(narrow), x_NW, ih_GW.t()).view(steps, size, -1).to(wide)
+        h_CBW, held_CBW = gates_CBG.new_empty(2, steps, size, width)
+        read_CBW = x_NW.new_empty(steps, size, width)
+        held_CBW[0] = c_G[2 * width :]
+        for t in range(steps):
+            rz_B2W, n_BW = gates_CBG[t].split([2 * width, width], 1)
             if t:
                 own_BG = (read_CBW[t - 1] @ hh_GW.t()).to(wide)
-                rz_B2W, held_BW = rz_B2W + own_BG[:, : 2 * width], held_BW + own_BG[:, 2 * width :]
-            rz_B2W = rz_B2W.sigmoid()
-            r_BW, z_BW = rz_B2W.chunk(2, 1)
-            n_BW = torch.addcmul(seen_BG[:, 2 * width :], r_BW, held_BW).tanh_()
+                rz_B2W += own_BG[:, : 2 * width]
+                torch.add(own_BG[:, 2 * width :], c_G[2 * width :], out=held_CBW[t])
+            r_BW, z_BW = rz_B2W.sigmoid_().chunk(2, 1)
+            n_BW.addcmul_(r_BW, held_CBW[t]).tanh_()
             h_CBW[t] = torch.lerp(n_BW, h_CBW[t - 1], z_BW) if t else n_BW - z_BW * n_BW
             read_CBW[t] = h_CBW[t]
-            kept += [rz_B2W, n_BW, held_BW]
-        ctx.save_for_backward(x_NW, ih_GW, hh_GW, h_CBW, read_CBW, *kept)
+        ctx.save_for_backward(x_NW, ih_GW, hh_GW, h_CBW, read_CBW, gates_CBG, held_CBW)
         return h_CBW
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient_CBW: Tensor) -> tuple[Tensor, ...]:
-        x_NW, ih_GW, hh_GW, h_CBW, read_CBW, *kept = ctx.saved_tensors
+        x_NW, ih_GW, hh_GW, h_CBW, read_CBW, gates_CBG, held_CBW = ctx.saved_tensors
         (steps, _, width), wide, narrow = h_CBW.shape, h_CBW.dtype, ih_GW.dtype
+        r_CBW, z_CBW, n_CBW = gates_CBG.split(width, 2)
+        # By what a state's gradient is multiplied to give those of `new` and update, and that of `new` to give reset's:
+        # of all steps at once, which leaves five products to a step.
+        moved_CBW = torch.cat([-n_CBW[:1], h_CBW[:-1] - n_CBW[1:]])
+        to_n_CBW = torch.ops.aten.tanh_backward(1 - z_CBW, n_CBW)
+        to_z_CBW = torch.ops.aten.sigmoid_backward(moved_CBW, z_CBW)
+        to_r_CBW = torch.ops.aten.sigmoid_backward(held_CBW, r_CBW)
         # Of what came of x and of what came of the state: they differ in `new`, which r scales in the second.
-        of_x_CBG, of_h_CBG = (h_CBW.new_empty(*h_CBW.shape[:2], 3 * width) for _ in range(2))
+        of_x_CBG, of_h_CBG = torch.empty_like(gates_CBG), torch.empty_like(gates_CBG)
+        narrow_CBG = torch.empty_like(gates_CBG, dtype=narrow)
         carried_BW = torch.zeros_like(h_CBW[0])
         for t in reversed(range(steps)):
-            rz_B2W, n_BW, held_BW = kept[3 * t : 3 * t + 3]
-            r_BW, z_BW = rz_B2W.chunk(2, 1)
             dh_BW = gradient_CBW[t] + carried_BW
-            dn_BW = torch.ops.aten.tanh_backward(torch.addcmul(dh_BW, dh_BW, z_BW, value=-1), n_BW)
-            moved_BW = h_CBW[t - 1] - n_BW if t else -n_BW
-            drz_B2W = torch.ops.aten.sigmoid_backward(torch.cat([dn_BW * held_BW, dh_BW * moved_BW], 1), rz_B2W)
-            torch.cat([drz_B2W, dn_BW], 1, out=of_x_CBG[t])
-            torch.cat([drz_B2W, dn_BW * r_BW], 1, out=of_h_CBG[t])
+            dr_BW, dz_BW, dn_BW = of_x_CBG[t].split(width, 1)
+            torch.mul(dh_BW, to_n_CBW[t], out=dn_BW)
+            torch.mul(dh_BW, to_z_CBW[t], out=dz_BW)
+            torch.mul(dn_BW, to_r_CBW[t], out=dr_BW)
+            of_h_CBG[t, :, : 2 * width] = of_x_CBG[t, :, : 2 * width]
+            torch.mul(dn_BW, r_CBW[t], out=of_h_CBG[t, :, 2 * width :])
             if t:
-                carried_BW = torch.addcmul((of_h_CBG[t].to(narrow) @ hh_GW).to(wide), dh_BW, z_BW)
-        of_x_NG, of_h_MG = of_x_CBG.to(narrow).flatten(0, 1), of_h_CBG[1:].to(narrow).flatten(0, 1)
+                narrow_CBG[t] = of_h_CBG[t]
+                carried_BW = torch.addcmul((narrow_CBG[t] @ hh_GW).to(wide), dh_BW, z_CBW[t])
+        of_x_NG, of_h_MG = of_x_CBG.to(narrow).flatten(0, 1), narrow_CBG[1:].flatten(0, 1)
         dx_CBW = (of_x_NG @ ih_GW).to(wide).view_as(h_CBW)
         dih_GW, dhh_GW = of_x_NG.t() @ x_NW, of_h_MG.t() @ read_CBW[:-1].flatten(0, 1)
         return dx_CBW, dih_GW.to(wide), dhh_GW.to(wide), of_x_CBG.flatten(0, 1).sum(0), of_h_CBG.flatten(0, 1).sum(0)

@@ -1,5 +1,6 @@
 """All that changes while a model is trained, so all that a checkpoint holds."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -166,12 +167,16 @@ class State:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [parameter for _, parameter in self.named_parameters()]
-        length = nn.utils.clip_grad_norm_(parameters, self.effective.gradient_clip)
-        if not torch.isfinite(loss.detach() + length):
+        norm = nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
+        value, length = torch.stack([loss.detach(), norm]).tolist()
+        if not (math.isfinite(value) and math.isfinite(length)):
             raise DivergedError(
-                f"epoch {self.epoch}: the loss is {loss.item()} and its gradient's norm {length.item()}; stopped "
+                f"epoch {self.epoch}: the loss is {value} and its gradient's norm {length}; stopped "
                 f"before the update, finished epochs are kept. Lower lr ({self.lr:g}) or the weight of a term."
             )
+        # `clip_grad_norm_` would pass over every gradient to multiply a short one by 1: a twentieth of amn's step.
+        if length > self.effective.gradient_clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.effective.gradient_clip, norm)
         schedule = self.recipe.lr_schedule
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * (schedule.factor(share) if schedule else 1.0)
