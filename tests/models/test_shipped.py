@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from segue.alignment.measure import Part, measure_judged
+from segue.errors import InputError
 from segue.models import load_model
 from segue.models.saved import SHIPPED, WEIGHTS, model_folder, shipped_models
+from segue.report.run import read_begun, read_run
+from segue.serving import registry
 from segue.text.reference import reference_documents
 from segue.vectors.encoders import load_encoder
 from segue.windows import windows_of
@@ -38,6 +41,17 @@ def test_a_folder_of_that_name_goes_before(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "onward").mkdir()
     assert model_folder("onward") == Path("onward")
     assert model_folder(tmp_path / "onward") == tmp_path / "onward"
+
+
+def test_where_a_name_cannot_stand_for_it_is_said(tmp_path: Path):
+    for missing in (lambda: read_run("onward"), lambda: read_begun("onward")):
+        with pytest.raises(InputError, match="comes with segue, not a run"):
+            missing()
+    with pytest.raises(InputError, match="with segue comes onward"):
+        load_model(tmp_path / "onwrd")
+    registry.add(tmp_path / "registry", "ours", Path("onward"))
+    with pytest.raises(InputError, match=r"onward comes with segue and has no 5cat\.json"):
+        registry.promote(tmp_path / "registry", "ours")
 
 
 def test_it_names_the_next_paragraph_of_texts_it_never_saw(make_store):

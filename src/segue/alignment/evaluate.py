@@ -13,6 +13,7 @@ from segue.models.fitting import kept_controls
 from segue.models.kept import Cache
 from segue.models.outside import PredictionFile
 from segue.models.predictor import Predictor
+from segue.models.saved import shipped_models
 from segue.progress import Progress, silent
 from segue.vectors import Store
 from segue.windows import Split
@@ -42,7 +43,8 @@ def evaluate(
     profiles = choose_profiles(profile) if isinstance(profile, str) else profile
     if isinstance(predictor, str) and predictor not in ATTAINABLE + UNATTAINABLE:
         raise InputError(
-            f"{predictor}: is neither a folder nor a control. {nearest(predictor, ATTAINABLE + UNATTAINABLE)}"
+            f"{predictor}: is neither a folder nor a control. "
+            f"{nearest(predictor, (*ATTAINABLE, *UNATTAINABLE, *shipped_models()))}"
         )
     if isinstance(predictor, str):
         context, horizon = 5, 1

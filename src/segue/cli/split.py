@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segue.windows import Split
 
 DEFAULT = ".8,.1,.1"  # DESIGN
+LONG = 300  # characters
 
 
 def split(
@@ -58,7 +59,8 @@ def split(
     counts = {part: len(getattr(made, part)) for part in ("train", "VAL", "OOD")}
     for part, count in counts.items():
         table.add_row(part, f"{count:,}")
-    title = Text(f"{out}: {made.how}", style="table.title", overflow="fold")  # a table's own is as narrow as the table
+    how = made.how if len(made.how) <= LONG else f"{made.how[:LONG]}…"  # documents chosen one by one would fill pages
+    title = Text(f"{out}: {how}", style="table.title", overflow="fold")  # a table's own is as narrow as the table
     show(Group(title, table), {"split": str(out), "how": made.how, "hash": made.hash, "documents": counts}, json)
 
 

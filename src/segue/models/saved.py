@@ -177,6 +177,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> LatentMo
     Raises InputError when the folder is missing, unfinished, damaged, or its weights do not fit its description.
     """
     folder = model_folder(path)
+    if not folder.exists():
+        raise InputError(f"{folder}: no such model. Check the path; with segue comes {', '.join(shipped_models())}.")
     verify(folder)
     description = read_description(folder)
     try:

@@ -176,9 +176,23 @@ def _five_cat(folder: Path) -> dict[str, Any]:
     return five_cat
 
 
+def _no_run(folder: Path) -> str:
+    """What to say of a run that is not there."""
+    from segue.models.saved import located  # torch behind it: not for reading a run that is there
+
+    if located(folder) == folder:
+        return f"{folder}: no such run. Check the path."
+    return (
+        f"{folder}: is a model that comes with segue, not a run: no recipe, no history. "
+        f"`segue 5cat {folder} --data STORE` judges it."
+    )
+
+
 def read_run(folder: str | Path) -> Run:
     """Read a finished run. Raises InputError when it is missing, unfinished, or was never tested."""
     folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(_no_run(folder))
     manifest = read_manifest(folder, "run")
     for key in ("made_by", "made_at", "segue"):
         if not isinstance(manifest.get(key), str):
@@ -200,7 +214,7 @@ def read_begun(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such run. Check the path.")
+        raise InputError(_no_run(folder))
     if not (folder / RECIPE).is_file():
         raise InputError(f"{folder}: holds no {RECIPE}, so it is not a run. Check the path.")
     return Run(

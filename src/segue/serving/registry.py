@@ -19,7 +19,7 @@ from segue.alignment.profiles import shipped_profiles
 from segue.artifacts import FORMAT, MANIFEST, hash_file, lock, make_folder, read_json, write_json
 from segue.errors import InputError, nearest
 from segue.models import LatentModel, load_model
-from segue.models.saved import located, model_folder, weights_hash
+from segue.models.saved import SHIPPED, located, model_folder, weights_hash
 
 REGISTRY, FIVECAT = "registry.json", "5cat.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -199,6 +199,8 @@ def objections(entry: Entry, profile: str) -> list[str]:
     run = Path(entry.run)
     if (found := model_hash(run)) != entry.model:
         return [f"{run} was changed since it was registered ({found[:19]}… for {entry.model[:19]}…)."]
+    if run.parent == SHIPPED.resolve():
+        return [f"{run.name} comes with segue and has no {FIVECAT}: it was judged on no data of yours."]
     if not (run / FIVECAT).is_file():
         return [f"{run} has no {FIVECAT} (`segue 5cat {run}` makes it)."]
     result = read_json(run / FIVECAT)
