@@ -10,7 +10,7 @@ from segue.errors import InputError
 from segue.models import MODELS, LatentModel, build_model, load_model, save_model
 from segue.models.causal import CausalOptions
 from segue.models.clusters import PER_CLUSTER, kmeans, nearest, seeds
-from segue.models.codes import LikeliestCode, chunks_of
+from segue.models.codes import chunks_of
 from segue.recipe import resolve
 from segue.training import open_data, train
 from segue.vectors import Space
@@ -77,7 +77,7 @@ def test_a_prediction_is_the_expected_centroid(family, shared):
     predicted_BD = model.predict(context_BCD).numpy()
     np.testing.assert_allclose(predicted_BD, expected_BD / np.linalg.norm(expected_BD, axis=1)[:, None], atol=1e-5)
     likeliest_BD = state["codes.centroid_KD"].numpy()[share_BK.argmax(1)]
-    np.testing.assert_allclose(LikeliestCode(model).predict(context_BCD).numpy(), likeliest_BD, atol=1e-6)
+    np.testing.assert_allclose(model.samples(context_BCD, 1, 0.0)[:, 0].numpy(), likeliest_BD, atol=1e-6)
 
 
 def test_samples_are_centroids_drawn_by_their_shares():
@@ -144,7 +144,11 @@ def test_the_code_of_a_chunk_is_the_same_under_autocast():
 
 def test_chunks_are_those_of_whole_documents(store):
     windows = windows_of(store, np.array([4, 1]))
-    np.testing.assert_allclose(chunks_of(windows, Rows(store)), Rows(store)(np.r_[9:17, 59:68]))
+    rows, every = Rows(store), np.r_[9:17, 59:68]
+    np.testing.assert_allclose(chunks_of(windows, rows, 17, 0), rows(every))
+    some = [chunks_of(windows, rows, 16, seed) for seed in (0, 0, 1, 2, 3)]
+    left_out = {int((rows(every)[:, None] == its[None]).all(-1).any(1).logical_not().nonzero()) for its in some}
+    assert torch.equal(some[0], some[1]) and len(left_out) > 1  # one chunk each, by the seed
 
 
 def test_what_cannot_be_is_refused(store, tmp_path):

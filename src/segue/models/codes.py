@@ -3,8 +3,6 @@
 Legend: B batch, C context length, M samples, K codes, N chunks, D width of the vectors.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn, no_grad
@@ -15,9 +13,8 @@ from segue.models.clusters import kmeans, nearest
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
-if TYPE_CHECKING:
-    from segue.models.network import LatentModel
-
+# Chunks that codes are fitted on: as many for each as faiss takes, or all of a small corpus.
+EACH, FEWEST = 256, 1 << 16
 SHARPNESS = 10.0  # of the first logits: a vector one unit along a centroid makes its code e¹⁰ times as likely
 
 
@@ -77,24 +74,10 @@ class Codes(nn.Module):
             self.logit.bias.copy_(((share_K * len(chunk_ND) + 1) / (len(chunk_ND) + count)).log())
 
 
-def chunks_of(windows: Windows, rows: Rows) -> Tensor:
-    """All chunks of the documents that windows come from, once each: (N, D)"""
+def chunks_of(windows: Windows, rows: Rows, most: int, seed: int) -> Tensor:
+    """Chunks of the documents that windows come from, once each, of more than `most` so many at random: (N, D)"""
     store = windows.store
-    return rows(
-        np.concatenate([store.first_row_G[g] + np.arange(store.length_G[g]) for g in np.sort(windows.documents)])
-    )
-
-
-class LikeliestCode:
-    """A quantised model that names the one code it holds likeliest. Vectors as `Predictor` has them."""
-
-    facets: tuple[str, ...] = ("rank",)
-
-    def __init__(self, model: "LatentModel"):
-        self.model = model
-        self.name = f"{model.name}, likeliest code"
-        self.dim, self.context, self.horizon = model.dim, model.context, model.horizon
-        self.reach = model.reach
-
-    def predict(self, context_BCD: Tensor) -> Tensor:
-        return self.model.samples(context_BCD, 1, 0.0)[:, 0]
+    row_N = np.concatenate([store.first_row_G[g] + np.arange(store.length_G[g]) for g in np.sort(windows.documents)])
+    if len(row_N) > most:
+        row_N = np.sort(np.random.default_rng(seed).choice(row_N, most, replace=False))
+    return rows(row_N)
