@@ -4,16 +4,20 @@ Legend: B batch, C chunks handed, D width, W windows, P pairs of a window and a 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from segue.alignment.forwards import predicted
 from segue.geometry import normalise
 from segue.models import Predictor
 from segue.models.controls import SlotWeights, _Control
 from segue.models.fitting import _conditional_logit
+from segue.models.network import evaluating
 from segue.windows import Windows
 from segue.windows.rows import Rows
 
@@ -31,6 +35,15 @@ class DocumentWeights(_Control):
     def direction(self, context_BCD: Tensor) -> Tensor:
         weight_F = torch.as_tensor(self.weights_F, dtype=context_BCD.dtype)
         return weight_F[:-1] @ context_BCD[:, -self.context :] + weight_F[-1] * context_BCD.mean(1)
+
+    def positions(self, document_BND: Tensor) -> Tensor:
+        """The same at every place of documents from the C-th on: (B, N, D) → (B, N, D), before it zeros."""
+        weight_F = torch.as_tensor(self.weights_F, dtype=document_BND.dtype)
+        read_N1 = torch.arange(1, document_BND.shape[1] + 1)[:, None]
+        raw_BND = weight_F[-1] * document_BND.cumsum(1) / read_N1
+        raw_BND[:, self.context - 1 :] += document_BND.unfold(1, self.context, 1) @ weight_F[:-1]
+        raw_BND[:, : self.context - 1] = 0
+        return raw_BND
 
 
 def document_weights(windows: Windows, rows: Rows) -> np.ndarray:
@@ -73,6 +86,45 @@ def document_vectors(windows: Windows, rows: Rows, document: int) -> Tensor:
     return rows(np.arange(first, first + int(windows.store.length_G[document])))
 
 
+class Positions(Protocol):
+    """What predicts at every place of a document in one pass."""
+
+    name: str
+    dim: int
+    context: int
+    horizon: int
+    facets: tuple[str, ...]
+    reach: int | None
+
+    def positions(self, document_BND: Tensor) -> Tensor: ...
+
+
+class OnePass:
+    """What predicts at every place, asked once a document: the last windows of a novel read two thousand chunks each.
+
+    It has the first face alone.
+    """
+
+    def __init__(self, of: Positions):
+        self.of, self.name, self.facets = of, of.name, of.facets
+        self.dim, self.context, self.horizon, self.reach = of.dim, of.context, of.horizon, of.reach
+
+    def predict_windows(self, windows: Windows) -> Tensor:
+        rows, first_W = Rows(windows.store), windows.last_W - windows.earlier_W
+        prediction_WD = torch.empty(len(windows), self.dim)
+        still = evaluating(self.of) if isinstance(self.of, nn.Module) else nullcontext()
+        with still, torch.no_grad():
+            for first in np.unique(first_W):
+                at = np.flatnonzero(first_W == first)
+                place = torch.as_tensor(windows.last_W[at] - first)
+                document_ND = rows(np.arange(first, first + int(place.max()) + 1))
+                prediction_WD[torch.as_tensor(at)] = normalise(self.of.positions(document_ND[None])[0, place])
+        return prediction_WD
+
+    def predict(self, context_BCD: Tensor) -> Tensor:
+        raise NotImplementedError("asked by window, never by context")
+
+
 @dataclass
 class PoolCentred:
     """Cheat: knows the pool `future` of each window, and takes a share of its mean off what another predicts.
@@ -89,14 +141,16 @@ class PoolCentred:
         self.facets, self.reach = ("rank",), self.base.reach
 
     def predict_windows(self, windows: Windows) -> Tensor:
-        rows, answers = Rows(windows.store), []
-        for last, earlier, document in zip(windows.last_W, windows.earlier_W, windows.document_W, strict=True):
-            past = windows.store.first_row_G[document] + windows.store.length_G[document]
-            read = earlier + 1 if self.reach is None else self.reach
-            base_D = self.base.predict(rows(np.arange(last - read + 1, last + 1))[None])[0]
-            pool_D = rows(np.arange(last + 1, past)).mean(0)
-            answers.append(base_D - self.share * pool_D)
-        return normalise(torch.stack(answers))
+        rows = Rows(windows.store)
+        answer_WD = predicted(self.base, windows, rows)
+        for document in windows.documents:
+            at = np.flatnonzero(windows.document_W == document)
+            vectors_ND = document_vectors(windows, rows, document).double()
+            left_N1 = torch.arange(len(vectors_ND), 0, -1)[:, None]
+            pool_ND = vectors_ND.flip(0).cumsum(0).flip(0) / left_N1  # the mean from each row to the end
+            after = windows.last_W[at] + 1 - windows.store.first_row_G[document]
+            answer_WD[torch.as_tensor(at)] -= self.share * pool_ND[torch.as_tensor(after)].float()
+        return normalise(answer_WD)
 
     def predict(self, context_BCD: Tensor) -> Tensor:
         raise NotImplementedError("asked by window, never by context")

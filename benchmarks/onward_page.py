@@ -1,21 +1,23 @@
 """The tables of docs/onward.md from what benchmarks/onward_study.py kept; the words around them stay."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from onward_curve import curve_svg, extrapolated
-from onward_study import CORPORA, EXPERIMENTS, POOL_SHARES, Experiment
+from onward_study import CENTRE, CORPORA, EXPERIMENTS, POOL_SHARES, THREE, Experiment
 from segue.statistics import DocumentBootstrap, Result, result_of
 
 CONTROLS = ("copy_last", "by_hand", "rank_weights", "document_weights")
+CENTRED_SIX = f"document_weights, pool-centred {CENTRE:g}"
 CENTRED = tuple(f"document_weights, pool-centred {share:g}" for share in POOL_SHARES)
 CHEATS = ("context_mean", "read_avoider", *CENTRED)
 PAGE = Path(__file__).parent.parent / "docs" / "onward.md"
-FACES = ("faces-seed0", "faces-weak-seed0", "faces-skip-seed0")
-RUNS = ("base-seed0", "faces-skip-seed0")  # one face; two, as it ships
+FACES = ("faces-seed0", "faces-weak-seed0", "faces-skip-seed0", "transfer-seed0")
+RUNS = ("base", "faces-skip", "transfer")  # one face; two; two, as it ships: three seeds each
 PICTURE = "img/onward-curve.svg"
 WIKIPEDIA = {"VAL": "Wikipedia, VAL", "test": "Wikipedia, 800–899", "final": "Wikipedia, 2,100–2,399"}
 
@@ -92,6 +94,7 @@ def controls(judged: Judged, documents: int = 1900) -> list[str]:
         "base-together",
         "faces-seed0",
         "faces-skip-seed0",
+        "transfer-seed0",
         "mean-alone-seed0",
         "base-seed0, pool-centred",
     ]
@@ -135,25 +138,35 @@ def faces(parts: dict[str, Judged]) -> list[str]:
 
 
 def elsewhere(parts: dict[str, Judged], documents: int = 1900) -> list[str]:
-    """Every part of the documents and every corpus, nothing fitted on it: controls, what ships, what knows the pool."""
-    names = [*(f"{name}-{documents}" for name in (*CONTROLS, "context_mean")), *RUNS, "no-places-seed0"]
-    names += [f"{CENTRED[1]}-{documents}", *(f"{run}, pool-centred" for run in RUNS)]
-    found = {part: judged for part, judged in parts.items() if judged.mrr([names[0]]) is not None}
+    """Every part of the documents and every corpus, nothing fitted on it: controls, what ships, what knows the pool.
+
+    Runs are the mean of their seeds' reciprocal ranks.
+    """
+    files = {name: [f"{name}-{documents}"] for name in (*CONTROLS, "context_mean")}
+    files |= {run: [f"{run}-seed{seed}" for seed in THREE] for run in RUNS}
+    files[f"{CENTRED_SIX}"] = [f"{CENTRED_SIX}-{documents}"]
+    files |= {f"{run}, pool-centred": [f"{run}-seed{seed}, pool-centred" for seed in THREE] for run in RUNS}
+    pairs = [(run, control) for run in RUNS for control in ("rank_weights", "document_weights")]
+    pairs += [("transfer", "faces-skip")]
+    pairs += [("transfer, pool-centred", other) for other in ("copy_last", "context_mean", CENTRED_SIX)]
+    found = {part: judged for part, judged in parts.items() if judged.mrr(files["copy_last"]) is not None}
     lines = ["| predictor | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
-    for name in names:
-        cells = []
-        for judged in found.values():
-            its = judged.mrr([name])
-            cells.append("–" if its is None else told(judged.results(its, its)[0]))
-        lines.append(f"| `{name.removesuffix(f'-{documents}')}` | {' | '.join(cells)} |")
-    for ours in RUNS:
-        for other in ("rank_weights", "document_weights"):
-            cells = []
-            for judged in found.values():
-                pair = judged.mrr([ours]), judged.mrr([f"{other}-{documents}"])
-                known = pair[0] is not None and pair[1] is not None
-                cells.append(told(judged.results(*pair)[1], "+") if known else "–")
-            lines.append(f"| `{ours}` − `{other}` | {' | '.join(cells)} |")
+
+    def line(label: str, cell: Callable[[Judged], str]) -> None:
+        lines.append(f"| {label} | {' | '.join(map(cell, found.values()))} |")
+
+    def value(judged: Judged, name: str) -> str:
+        its = judged.mrr(files[name])
+        return "–" if its is None else told(judged.results(its, its)[0])
+
+    def lift(judged: Judged, ours: str, other: str) -> str:
+        a, b = judged.mrr(files[ours]), judged.mrr(files[other])
+        return "–" if a is None or b is None else told(judged.results(a, b)[1], "+")
+
+    for name in files:
+        line(f"`{name}`", partial(value, name=name))
+    for ours, other in pairs:
+        line(f"`{ours}` − `{other}`", partial(lift, ours=ours, other=other))
     return lines
 
 

@@ -1,6 +1,6 @@
 """Make the model that comes with segue of a run of the study: weights, description, card with the study's own figures.
 
-python benchmarks/onward_ship.py --out runs/onward --run faces-skip-seed0
+python benchmarks/onward_ship.py --out runs/onward --run transfer-seed0
 """
 
 import argparse
@@ -19,7 +19,7 @@ CARD = Path(__file__).with_name("onward_card.md")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/onward"), help="the study's folder")
-    parser.add_argument("--run", default="faces-skip-seed0")
+    parser.add_argument("--run", default="transfer-seed0")
     options = parser.parse_args()
     source = options.out / options.run
     model, manifest = load_model(source), read_json(model_folder(source) / "manifest.json")
