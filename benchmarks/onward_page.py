@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onward_corpora import lifts_svg
 from onward_curve import curve_svg, extrapolated
 from onward_study import CENTRE, CORPORA, EXPERIMENTS, POOL_SHARES, THREE, Experiment
 from segue.statistics import DocumentBootstrap, Result, result_of
@@ -18,7 +19,7 @@ CHEATS = ("context_mean", "read_avoider", *CENTRED)
 PAGE = Path(__file__).parent.parent / "docs" / "onward.md"
 FACES = ("faces-seed0", "faces-weak-seed0", "faces-skip-seed0", "transfer-seed0")
 RUNS = ("base", "faces-skip", "transfer")  # one face; two; two, as it ships: three seeds each
-PICTURE = "img/onward-curve.svg"
+PICTURE, LIFTS = "img/onward-curve.svg", "img/onward-corpora.svg"
 WIKIPEDIA = {"VAL": "Wikipedia, VAL", "test": "Wikipedia, 800–899", "final": "Wikipedia, 2,100–2,399"}
 
 
@@ -170,6 +171,21 @@ def elsewhere(parts: dict[str, Judged], documents: int = 1900) -> list[str]:
     return lines
 
 
+def gains(parts: dict[str, Judged], documents: int = 1900) -> dict[str, dict[str, Result]]:
+    """`model − control` → part or corpus → lift, three seeds, for the picture."""
+    wanted = (("faces-skip", "rank_weights"), ("transfer", "rank_weights"), ("transfer", "document_weights"))
+    found: dict[str, dict[str, Result]] = {}
+    for run, control in wanted:
+        for part, judged in parts.items():
+            ours = judged.mrr(f"{run}-seed{seed}" for seed in THREE)
+            other = judged.mrr([f"{control}-{documents}"])
+            if ours is not None and other is not None:
+                found.setdefault(f"{run} − {control}", {})[part.removeprefix("Wikipedia, ")] = judged.results(
+                    ours, other
+                )[1]
+    return found
+
+
 def far(judged: Judged) -> tuple[list[str], str]:
     """The curve of three seeds over documents with what fitted laws make of 20,000: a table, a picture."""
     ours = [one for one in EXPERIMENTS if one.name == "base" or one.name.startswith("curve")]
@@ -206,6 +222,7 @@ def main() -> None:
     parts = {name: Judged(options.out / "judged" / name) for name in (*WIKIPEDIA, *CORPORA)}
     val, test = parts["VAL"], parts["test"]
     laws, picture = far(test)
+    named = {WIKIPEDIA.get(name, name): judged for name, judged in parts.items()}
     tables = {
         "study, VAL": study(val),
         "controls, VAL": controls(val),
@@ -214,8 +231,10 @@ def main() -> None:
         "curve, test": curve(test),
         "far, test": laws,
         "faces": faces({"VAL": val, "test": test}),
-        "elsewhere": elsewhere({WIKIPEDIA.get(name, name): judged for name, judged in parts.items()}),
+        "elsewhere": elsewhere(named),
     }
+    if lifts := gains(named):
+        (options.page.parent / LIFTS).write_text(lifts_svg(lifts), encoding="utf-8")
     if picture:
         (options.page.parent / PICTURE).write_text(picture, encoding="utf-8")
     options.page.write_text(with_tables(options.page.read_text(encoding="utf-8"), tables), encoding="utf-8")
