@@ -1,8 +1,8 @@
-"""Finding the next chunk in a whole store, as `predict` and `chat` do: `python benchmarks/onward_lookup.py STORE`.
+"""Finding the next chunk in a whole store, as `predict` and `chat` do: `python benchmarks/onward_lookup.py`.
 
-All windows of documents 700–899; candidates are all chunks of those 200 documents but the ones the window has read. By
-each face of the model that ships, by their sum, which `predict` looks up by, and by the controls; MRR and R@10 with
-intervals over documents, paired with the cosine to the last chunk.
+After the study (its store, its fitted controls, its page). All windows of documents 700–899; candidates are all chunks
+of those 200 documents but the ones the window has read. By each face of a model, by their sum, which `predict` looks up
+by, and by the controls, the sum of both six numbers among them; MRR and R@10 with intervals over documents.
 
 Legend: W windows, D width, N chunks of the store.
 """
@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onward_controls import DocumentWeights, document_weights, mean_weights
+from onward_controls import DocumentWeights, OnePass
+from onward_page import PAGE, told, with_tables
 from segue.alignment.forwards import predicted
+from segue.artifacts import read_json
 from segue.geometry import normalise
 from segue.models import load_model
 from segue.models.controls import context_mean, copy_last
@@ -26,14 +28,17 @@ from segue.windows import Windows, windows_of
 from segue.windows.rows import Rows
 
 JUDGED = np.arange(700, 900)
-FITTED_ON = np.r_[0:700, 900:2100]
 BLOCK = 512
+AGAINST = ("copy_last", "sum of six numbers")
 
 
 def ranks(prediction_WD: Tensor, windows: Windows, rows: Rows) -> np.ndarray:
-    """Rank of the next chunk among all chunks of the judged documents that the window has not read: (W,)"""
-    store = windows.store
-    first, past = int(store.first_row_G[JUDGED[0]]), int(store.first_row_G[JUDGED[-1]] + store.length_G[JUDGED[-1]])
+    """Rank of the next chunk among all chunks of the windows' documents that the window has not read: (W,)
+
+    The documents must be neighbours in the store.
+    """
+    store, documents = windows.store, windows.documents
+    first, past = int(store.first_row_G[documents[0]]), int((store.first_row_G + store.length_G)[documents[-1]])
     every_ND, row_N = rows(np.arange(first, past)), np.arange(first, past)
     found = []
     for start in range(0, len(windows), BLOCK):
@@ -48,29 +53,39 @@ def ranks(prediction_WD: Tensor, windows: Windows, rows: Rows) -> np.ndarray:
     return np.concatenate(found)
 
 
+def table(answers: dict[str, Tensor], windows: Windows, rows: Rows) -> list[str]:
+    """A line for each way to look up."""
+    rank_WP = np.stack([ranks(its, windows, rows) for its in answers.values()], 1)
+    bootstrap, names = DocumentBootstrap(windows.document_W), list(answers)
+    reciprocal, among_ten = bootstrap.means(1 / rank_WP), bootstrap.means((rank_WP <= 10).astype(float))
+    lines = ["| looked up by | MRR | " + " | ".join(f"− {name}" for name in AGAINST) + " | R@10 |"]
+    lines.append("|---" * (3 + len(AGAINST)) + "|")
+    for i, name in enumerate(names):
+        lifts = [told(result_of(reciprocal[:, i] - reciprocal[:, names.index(other)]), "+") for other in AGAINST]
+        cells = [told(result_of(reciprocal[:, i])), *lifts, told(result_of(among_ten[:, i]))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path, help="the 2,400 Wikipedia documents")
+    parser.add_argument("--out", type=Path, default=Path("runs/onward"), help="the study's folder")
     parser.add_argument("--model", default="onward", help="a model of two faces")
+    parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    store, model = Store(options.store), load_model(options.model)
-    rows, windows, train = Rows(store), windows_of(store, JUDGED), windows_of(store, FITTED_ON)
-    ours = {"ranking face": model, "mean face": MeanFace(model)}
-    theirs = {"copy_last": copy_last(store.dim), "context_mean": context_mean(store.dim)}
-    for fit in (document_weights, mean_weights):
-        theirs[fit.__name__] = DocumentWeights(fit(train, rows), store.dim, fit.__name__)
-    answers = {name: predicted(one, windows, rows) for name, one in (ours | theirs).items()}
+    store, model = Store(options.out / "data" / "documents"), load_model(options.model)
+    rows, windows = Rows(store), windows_of(store, JUDGED)
+    fitted = read_json(options.out / "data" / "controls-1900.json")
+    ways = {"ranking face": OnePass(model), "mean face": MeanFace(model)}
+    ways |= {"copy_last": copy_last(store.dim), "context_mean": context_mean(store.dim)}
+    six = ("document_weights", "mean_weights")
+    ways |= {name: OnePass(DocumentWeights(np.array(fitted[name]), store.dim, name)) for name in six}
+    answers = {name: predicted(one, windows, rows) for name, one in ways.items()}
+    answers["sum of six numbers"] = normalise(sum(answers[name] for name in six))
     answers["sum of both faces"] = normalise(answers["ranking face"] + answers["mean face"])
-    rank_WP = np.stack([ranks(its, windows, rows) for its in answers.values()], 1)
-    bootstrap, last = DocumentBootstrap(windows.document_W), list(answers).index("copy_last")
-    reciprocal = bootstrap.means(1 / rank_WP)
-    among_ten = bootstrap.means((rank_WP <= 10).astype(float))
-    print(f"{len(windows):,} windows, {int(store.length_G[JUDGED].sum()):,} chunks")
-    print("| looked up by | MRR | − copy_last | R@10 |\n|---|---|---|---|")
-    for i, name in enumerate(answers):
-        cells = [reciprocal[:, i], reciprocal[:, i] - reciprocal[:, last], among_ten[:, i]]
-        results = [result_of(cell) for cell in cells]
-        print(f"| {name} | " + " | ".join(f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in results) + " |")
+    lines = table(answers, windows, rows)
+    print("\n".join(lines))
+    options.page.write_text(with_tables(options.page.read_text("utf-8"), {"lookup": lines}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from onward_study import CENTRE, CORPORA, EXPERIMENTS, POOL_SHARES, THREE, Exper
 from segue.statistics import DocumentBootstrap, Result, result_of
 
 CONTROLS = ("copy_last", "by_hand", "rank_weights", "document_weights")
-CENTRED_SIX = f"document_weights, pool-centred {CENTRE:g}"
+CENTRED_CONTROLS = tuple(
+    f"{name}, pool-centred {CENTRE:g}" for name in ("copy_last", "rank_weights", "document_weights")
+)
 CENTRED = tuple(f"document_weights, pool-centred {share:g}" for share in POOL_SHARES)
 CHEATS = ("context_mean", "read_avoider", *CENTRED)
 PAGE = Path(__file__).parent.parent / "docs" / "onward.md"
@@ -31,10 +33,11 @@ class Judged:
         self._bootstrap: DocumentBootstrap | None = None
 
     def mrr(self, names: Iterable[str]) -> np.ndarray | None:
-        """(W,) the mean over those of the files that are there; None: none is."""
-        found = [np.load(path) for name in names if (path := self.folder / f"{name}.npz").exists()]
-        if not found:
+        """(W,) the mean over these files; None where one is missing: fewer seeds would pass for all of them."""
+        paths = [self.folder / f"{name}.npz" for name in names]
+        if not all(path.exists() for path in paths):
             return None
+        found = [np.load(path) for path in paths]
         self._bootstrap = self._bootstrap or DocumentBootstrap(found[0]["document"])
         return np.mean([one["mrr"] for one in found], 0)
 
@@ -145,11 +148,11 @@ def elsewhere(parts: dict[str, Judged], documents: int = 1900) -> list[str]:
     """
     files = {name: [f"{name}-{documents}"] for name in (*CONTROLS, "context_mean")}
     files |= {run: [f"{run}-seed{seed}" for seed in THREE] for run in RUNS}
-    files[f"{CENTRED_SIX}"] = [f"{CENTRED_SIX}-{documents}"]
+    files |= {name: [f"{name}-{documents}"] for name in CENTRED_CONTROLS}
     files |= {f"{run}, pool-centred": [f"{run}-seed{seed}, pool-centred" for seed in THREE] for run in RUNS}
     pairs = [(run, control) for run in RUNS for control in ("rank_weights", "document_weights")]
     pairs += [("transfer", "faces-skip")]
-    pairs += [("transfer, pool-centred", other) for other in ("copy_last", "context_mean", CENTRED_SIX)]
+    pairs += [("transfer, pool-centred", other) for other in ("copy_last", "context_mean", *CENTRED_CONTROLS)]
     found = {part: judged for part, judged in parts.items() if judged.mrr(files["copy_last"]) is not None}
     lines = ["| predictor | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
 

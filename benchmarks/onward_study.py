@@ -183,14 +183,16 @@ def controls(store: Store, folder: Path, documents: int) -> list[Predictor]:
         write_json(path, known)
     fitted = {name: np.array(its) for name, its in known.items()}
     document = DocumentWeights(fitted["document_weights"], store.dim)
+    last, slots = copy_last(store.dim), SlotWeights("rank_weights", fitted["rank_weights"], store.dim, 1)
     return [
-        copy_last(store.dim),
+        last,
         by_hand(store.dim),
-        SlotWeights("rank_weights", fitted["rank_weights"], store.dim, 1),
+        slots,
         OnePass(document),
         OnePass(DocumentWeights(fitted["mean_weights"], store.dim, "mean_weights")),
         context_mean(store.dim),
         ReadAvoider(store.dim),
+        *(PoolCentred(one, CENTRE) for one in (last, slots)),
         *(PoolCentred(OnePass(document), share) for share in POOL_SHARES),
     ]
 
@@ -200,7 +202,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, default=Path("../shared/corpora/vectors/wikipedia-minilm.npz"))
     parser.add_argument("--out", type=Path, default=Path("runs/onward"))
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of experiments; default: all")
-    parser.add_argument("--final", help="name of the one experiment chosen on VAL: judged on documents 2,100–2,399")
+    parser.add_argument("--final", help="name of an experiment that is chosen: judged on documents 2,100–2,399")
     parser.add_argument("--corpora", action="store_true", help="judge on techdocs, books and stories instead")
     parser.add_argument("--no-page", action="store_true", help="only train and judge")
     options = parser.parse_args()
@@ -213,9 +215,9 @@ def main() -> None:
     wanted = [one for one in EXPERIMENTS if any(one.name.startswith(start) for start in options.only)]
     if options.final is not None:
         wanted = [one for one in EXPERIMENTS if one.name == options.final]
-    # All of the first seed before any of the next: the table fills from what says most.
     # In one pass a document elsewhere: a novel's windows read two thousand chunks each. Of two faces only the first.
     whole = OnePass if options.corpora else (lambda model: model)
+    # All of the first seed before any of the next: the table fills from what says most.
     for seed in range(max(len(one.seeds) for one in wanted)):
         for one in wanted:
             if seed in one.seeds:

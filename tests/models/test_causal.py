@@ -76,7 +76,7 @@ def test_against_its_formula_in_float64():
 
 
 def test_with_a_skip_against_its_formula_in_float64():
-    """Σ_k w_k·x_{n−k}, chunks before the document 0, m times the mean so far, v(place), α times what is read."""
+    """Σ_k w_k·x_{n−k}, chunks before the document 0, m times the mean so far, by and by, v(place), α times the rest."""
     model, document_BND = made(skip=SKIP, skip_mean=-0.7, skip_places=3, residual=0.5), unit(2, 7, 10)
     place_PD = unit(3, 10, seed=9)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_with_a_skip_against_its_formula_in_float64():
     for document_ND, raw_ND in zip(document_BND, model.positions(document_BND).detach().numpy(), strict=True):
         x_ND = document_ND.double().numpy()
         u_ND = np.array([sum(w * x_ND[n - k] for k, w in enumerate(SKIP) if n >= k) for n in range(7)])
-        u_ND += np.array(v_ND) - 0.7 * np.array([x_ND[: n + 1].mean(0) for n in range(7)])
+        u_ND += np.array(v_ND) - 0.7 * np.array([x_ND[: n + 1].mean(0) * min(1, n / (len(SKIP) - 1)) for n in range(7)])
         np.testing.assert_allclose(raw_ND, u_ND + 0.5 * by_hand(model, document_ND), atol=2e-6)
 
 
@@ -203,7 +203,8 @@ def test_beside_a_skip_it_begins_as_the_control_of_the_skip_s_weights_and_learns
     raw_BND = model.train().positions(document_BND)
     for n in range(7):
         recent = sum(w * document_BND[:, n - k] for k, w in enumerate(SKIP) if n >= k)
-        torch.testing.assert_close(raw_BND[:, n], recent - 0.7 * document_BND[:, : n + 1].mean(1))
+        mean = min(1, n / (len(SKIP) - 1)) * document_BND[:, : n + 1].mean(1)
+        torch.testing.assert_close(raw_BND[:, n], recent - 0.7 * mean)
     (raw_BND - unit(2, 7, 10, seed=3)).square().sum().backward()
     assert model.head[1].weight.grad.abs().max() > 0
 

@@ -63,7 +63,8 @@ def test_the_mean_head_has_a_skip_of_its_own():
     assert isinstance(mean, MeanFace)
     for length in (1, 2, 6):
         read_BCD = document_BND[:, :length].double()
-        wanted_BD = 0.3 * read_BCD[:, -1] + 0.4 * read_BCD.mean(1) + (0.2 * read_BCD[:, -2] if length > 1 else 0)
+        mean_BD = min(1, length - 1) * read_BCD.mean(1)  # of one chunk it is that chunk, which has its weight
+        wanted_BD = 0.3 * read_BCD[:, -1] + 0.4 * mean_BD + (0.2 * read_BCD[:, -2] if length > 1 else 0)
         torch.testing.assert_close(mean.predict_with_raw(document_BND[:, :length])[1].double(), wanted_BD)
     with_skip, without = made(mean_skip=weights), made()
     without.load_state_dict({name: its for name, its in with_skip.state_dict().items() if "mean_skip" not in name})

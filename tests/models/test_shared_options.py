@@ -200,6 +200,18 @@ def test_a_change_of_family_keeps_them(tmp_path):
     assert (options.residual, options.positional) == (0.5, None)
 
 
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.4, 0.2)])
+def test_a_skip_s_mean_comes_in_over_the_first_chunks(weights):
+    """With m < 0 a context of one chunk would be answered by its opposite."""
+    skip, document_ND = Skip(weights, -1.1), unit(1, 6, 10)[0]
+    for read in range(1, 7):
+        share = min(1, (read - 1) / max(1, len(weights) - 1))
+        slots_D = sum(w * document_ND[read - 1 - k] for k, w in enumerate(weights[:read]))
+        wanted_D = slots_D - 1.1 * share * document_ND[:read].mean(0)
+        torch.testing.assert_close(skip(document_ND[None])[0, read - 1], wanted_D)
+        torch.testing.assert_close(skip.at_end(document_ND[None, :read])[0], wanted_D)
+
+
 def test_a_skip_says_at_its_end_under_autocast_what_it_says_of_the_whole_document():
     """In bfloat16 it was off by .001: training reads the one, serving the other."""
     skip, document_BND = Skip([1, 0.4, 0.2], -1.1), unit(3, 9, 10)

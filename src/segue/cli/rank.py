@@ -98,6 +98,8 @@ def candidate_texts(name: str) -> list[str]:
     """The texts of a file, a blank line between them, or of a .json list. Raises InputError, naming the first bad."""
     from segue.text.documents import plain_paragraphs
 
+    if name.endswith(".json") and not Path(name).is_file():
+        raise InputError(f"--candidates {name}: no such file. Check the path.")
     written = read_text(name)
     if name.endswith(".json"):
         try:

@@ -27,7 +27,7 @@ class _Recurrence(torch.autograd.Function):
         x_NW, ih_GW, hh_GW = x_CBW.reshape(-1, width).to(narrow), ih_GW.to(narrow), hh_GW.to(narrow)
         bias_G = torch.cat([b_G[: 2 * width] + c_G[: 2 * width], b_G[2 * width :]])
         # First what came of x, then, step by step, the gates in its place.
-        gates_CBG = torch.addmm(bias_G.to(narrow), x_NW, ih_GW.t()).view(steps, size, -1).to(wide)
+        gates_CBG = torch.addmm(bias_G.to(narrow), x_NW, ih_GW.t()).view(steps, size, 3 * width).to(wide)
         h_CBW, held_CBW = gates_CBG.new_empty(2, steps, size, width)
         read_CBW = x_NW.new_empty(steps, size, width)
         held_CBW[0] = c_G[2 * width :]

@@ -14,7 +14,8 @@ class Skip(nn.Module):
 
     weights  w, learned from the values given, the last chunk's first; what lies before the document counts as 0
     mean     m, learned from this value; None: no such summand. Below 0 it takes off what all of the document shares,
-             and with it what makes a candidate near to every place
+             and with it what makes a candidate near to every place. From 0 at the first chunk it comes in evenly up to
+             the K-th: the mean of few chunks is those chunks, and less than nothing would be left of them
     places   P vectors of width `dim`, learned from 0, for places 1, 2, 4, 8 … from the beginning, linear in the
              logarithm between them, the last from its place on: what comes early in a document and what late,
              whatever it is about. 1: the same vector everywhere; 0: none
@@ -38,7 +39,7 @@ class Skip(nn.Module):
             u_BND = u_BND + nn.functional.pad(carried_BND, (0, 0, back, 0))
         if self.mean is not None:
             read_N1 = torch.arange(1, document_BND.shape[1] + 1, device=document_BND.device)[:, None]
-            u_BND = u_BND + self.mean * (document_BND.cumsum(1) / read_N1)
+            u_BND = u_BND + self.mean * self._share(read_N1) * (document_BND.cumsum(1) / read_N1)
         return u_BND + self._at_places(0, document_BND)
 
     def at_end(self, context_BCD: Tensor) -> Tensor:
@@ -47,8 +48,13 @@ class Skip(nn.Module):
         with torch.autocast(context_BCD.device.type, enabled=False):
             u_BD = torch.einsum("k,bkd->bd", self.weight_K[: recent_BKD.shape[1]], recent_BKD)
         if self.mean is not None:
-            u_BD = u_BD + self.mean * context_BCD.mean(1)
+            read = torch.tensor(context_BCD.shape[1], device=context_BCD.device)
+            u_BD = u_BD + self.mean * self._share(read) * context_BCD.mean(1)
         return u_BD + self._at_places(context_BCD.shape[1] - 1, context_BCD)[0]
+
+    def _share(self, read: Tensor) -> Tensor:
+        """How much of the mean counts where so many chunks were read."""
+        return ((read - 1) / max(1, len(self) - 1)).clamp(max=1)
 
     def _at_places(self, first: int, document_BND: Tensor) -> Tensor:
         """v from a place to a document's last: (N − first, D); without place vectors 0."""

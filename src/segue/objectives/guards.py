@@ -59,12 +59,12 @@ class Orthogonality(Term):
 
 
 class ResidualSize(Term):
-    """Keep what a residual model adds to the last chunk small.
+    """Keep what a model adds to the last chunk small, or to what `model.skip` makes of the last ones.
 
     value     mean over the batch of ‖delta‖², the square summed over D          scalar ≥ 0
     inputs    delta_BD, so a model with `model.residual` or `model.skip`
     gradient  2 delta / B on delta. Were it a mean over D as well, P2's weight of 1e-4 would be a no-op
-    caution   a small delta is a copy: the term pulls the prediction to x_t
+    caution   without `model.skip` a small delta is a copy: the term pulls the prediction to x_t
     source    SPEC §8
     """
 

@@ -86,7 +86,7 @@ def chunks_of_text(texts: Sequence[str], served: ServedModel, field: str = "mess
     made = cut_text(texts, model.context)
     if len(made.texts) < (model.reach or 1):
         counted = ", ".join(f"{n} {how}{'' if n == 1 else 's'}" for how, n in made.counts.items())
-        told = f"{field}: found {counted}, {served.name} wants {model.reach or 1} chunks in a row."
+        told = f"{field}: found {counted}, {served.name} wants {served.wanted} in a row."
         raise ContextError(f"{told} Write more; nothing is padded.", "context_too_short", field)
     kept = made.texts[-(model.reach or LONGEST) :]
     too_long = [len(text) for text in kept if len(text) > LONGEST_TEXT]
@@ -152,8 +152,8 @@ async def context_of_stored(id_: str, upto: int, served: ServedModel, helpers: H
     run: Sequence[Passage] = passages[begin : at + 1][-(reach or LONGEST) :]
     if len(run) < (reach or 1):
         raise ContextError(
-            f"stored.upto: found {len(run)} chunks in a row up to position {upto}, {served.name} wants {reach}. Give a "
-            f"later position.",
+            f"stored.upto: found {len(run)} chunks in a row up to position {upto}, {served.name} wants "
+            f"{served.wanted}. Give a later position.",
             "context_too_short",
             "stored.upto",
         )

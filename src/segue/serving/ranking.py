@@ -82,4 +82,4 @@ def require_candidates(count: int) -> None:
     """Raises InputError where there is nothing to order."""
     if count < 2:
         found = "no candidate" if count == 0 else "one candidate"
-        raise InputError(f"--candidates: found {found}, at least two are wanted. A blank line ends a candidate.")
+        raise InputError(f"--candidates: found {found}, at least two are wanted. In a file a blank line ends one.")

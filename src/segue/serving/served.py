@@ -131,6 +131,12 @@ class ServedModel:
                 field,
             )
 
+    @property
+    def wanted(self) -> str:
+        """How many chunks a context must have, in words."""
+        reach = self.model.reach
+        return "1 chunk or more" if reach is None else f"{reach} chunk{'' if reach == 1 else 's'}"
+
     def require_chunks(self, chunks: int, field: str) -> None:
         """Raises ContextError for too few chunks, or too many. Nothing is padded, nothing dropped in silence."""
         reach = self.model.reach
