@@ -84,6 +84,22 @@ def controls_table(study: Study) -> str:
     return table(["control", "OOD cos", "margin_last", "MRR future"], rows)
 
 
+def retrieval_table(study: Study, names: list[str]) -> str:
+    """R@5 of each recipe's tested epoch, beside what copying and chance have among as many candidates."""
+    rows = []
+    copying = {}
+    for name in names:
+        run = study.runs[name]
+        future = run.metric("retrieval", "future", "r5")
+        if run.tested is None or future.value is None:
+            continue
+        rows.append([f"`{name}`", str(run.manifest["horizon"]), told(future), f"{future.chance:.3f}"])
+        copy = run.tested["controls"]["copy_last"]["OOD"]["retrieval"]["future"]["r5"]
+        copying[run.manifest["horizon"]] = [told(Result(**copy)), f"{copy['chance']:.3f}"]
+    rows += [["copy_last", f"{horizon}", *cells] for horizon, cells in sorted(copying.items())]
+    return table(["R@5, pool future, OOD", "h", "R@5", "chance"], rows)
+
+
 def pairs_table(study: Study, pairs: list[tuple[str, str]]) -> str:
     rows = []
     for one, other in pairs:
@@ -226,8 +242,8 @@ def main() -> None:
     ran = [name for name in sorted(RECIPES, key=ORDER.index) if name in study.runs]
     further = [name for name in study.runs if name not in RECIPES]
     pairs = [
-        ("p1", "best_weights"), ("p1-long", "best_weights"), ("p1-long", "ridge"), ("p1-long", "p1-long@3"),
-        ("p1-long@10", "p1-long@3"),
+        ("p1", "best_weights"), ("p1", "copy_last"), ("p1-long", "best_weights"), ("p1-long", "ridge"),
+        ("p1-long", "p1-long@3"), ("p1-long@10", "p1-long@3"),
         ("v3", "p1-long"), ("p2", "p1-long"), ("p3", "p1-long"), ("p4", "p1-long"), ("p4", "p4-no-rollout"),
         ("p3-2-percent", "p1-long"), ("p3-5-percent", "p1-long"), ("p5", "p5-no-curriculum"),
         ("p5-positional-05", "p5"), ("p5-positional-10", "p5"), ("p6b-v1", "p6"), ("p6b-v2.1", "p6"),
@@ -243,6 +259,7 @@ def main() -> None:
         "recipes": lambda: recipes_table(study, ran),
         "further": lambda: recipes_table(study, further),
         "controls": lambda: controls_table(study),
+        "retrieval": lambda: retrieval_table(study, ran),
         "pairs": lambda: pairs_table(study, pairs),
         "steered": lambda: steered_table(study, steers),
         "terms": lambda: terms_table(study, guarded),

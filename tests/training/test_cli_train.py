@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import yaml
 from runs import SMALL, segue, world
 
 from segue.artifacts import is_finished, read_manifest
+from segue.recipe import resolve, shipped
 from segue.windows import save_split, split_by_ranges
 
 SETS = [word for text in (*SMALL, "epochs=1", "model=amn") for word in ("--set", text)]
@@ -189,6 +191,14 @@ def test_a_loss_that_is_not_finite_is_exit_1(train, tmp_path, monkeypatch, capsy
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stopped: ")]
     assert len(lines) == 1 and "before the update" in lines[0]
     assert not is_finished(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_recipe_shown_into_a_file_is_the_recipe(name, monkeypatch, capsys):
+    """Nothing is cut at a terminal's width: p1's came out as no YAML."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert segue(monkeypatch, "recipe", "show", name) == 0
+    assert json.dumps(yaml.safe_load(capsys.readouterr().out)) == json.dumps(resolve(name).to_json())
 
 
 def test_recipe_list_and_show(monkeypatch, capsys):

@@ -9,7 +9,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from segue.cli.console import show
+from segue.cli.console import out, show
 from segue.cli.options import Json
 
 app = typer.Typer(help="Look at recipes.", no_args_is_help=True)
@@ -45,7 +45,11 @@ def show_(recipe: RecipeName, sets: Sets = None, json: Json = None) -> None:
     from segue.recipe import resolve
 
     resolved = resolve(recipe, sets or ())
-    show(Syntax(resolved.to_yaml().rstrip(), "yaml", background_color="default"), resolved.to_json(), json)
+    if json is None and not out.is_terminal:  # a file to change and to train by: nothing cut, whatever the width
+        print(resolved.to_yaml(), end="")
+        return
+    shown = Syntax(resolved.to_yaml().rstrip(), "yaml", background_color="default", word_wrap=True)
+    show(shown, resolved.to_json(), json)
 
 
 @app.command("diff")
