@@ -1,4 +1,4 @@
-"""What the figures of docs/onward.md rest on: one pass a document, taking the candidates' mean off, store-wide ranks."""
+"""What the figures of docs/onward.md rest on: one pass a document, the candidates' mean taken off, store-wide ranks."""
 
 import numpy as np
 import pytest
