@@ -31,7 +31,8 @@ class Options(BaseModel):
     residual    y = u + α·delta, u the last chunk, α learned from this value; None: the output is read as it is
     skip        u = Σ_k w_k·x_{t−k} in its place, w learned from these values, the last chunk's first; without
                 `residual` α is 1 and stays
-    skip_mean   u + m·(mean of all chunks read), m learned from this value: only beside `skip`
+    skip_mean   u + m·(mean of all chunks read), m learned from this value: only beside `skip`. It comes in over the
+                first chunks (`segue.models.skip`)
     skip_places u + v(place): so many vectors, learned from 0, for places 1, 2, 4, 8 …; only beside `skip`
     codes       a quantised head: the output is read as logits over so many codes, centroids of the train chunks, and
                 the prediction is the expected centroid; the term `next_code` trains it. None: no codes
