@@ -86,15 +86,8 @@ def document_vectors(windows: Windows, rows: Rows, document: int) -> Tensor:
     return rows(np.arange(first, first + int(windows.store.length_G[document])))
 
 
-class Positions(Protocol):
-    """What predicts at every place of a document in one pass."""
-
-    name: str
-    dim: int
-    context: int
-    horizon: int
-    facets: tuple[str, ...]
-    reach: int | None
+class Positions(Predictor, Protocol):
+    """What predicts at every place of a document in one pass, too: (B, N, D) → (B, N, D) raw."""
 
     def positions(self, document_BND: Tensor) -> Tensor: ...
 

@@ -18,7 +18,7 @@ from onward_controls import DocumentWeights, OnePass
 from onward_page import PAGE, told, with_tables
 from segue.alignment.forwards import predicted
 from segue.artifacts import read_json
-from segue.geometry import normalise
+from segue.geometry import normalise, rank_of_true
 from segue.models import load_model
 from segue.models.controls import context_mean, copy_last
 from segue.models.faces import MeanFace
@@ -46,10 +46,8 @@ def ranks(prediction_WD: Tensor, windows: Windows, rows: Rows) -> np.ndarray:
         similarity_WN = prediction_WD[start : start + len(some)] @ every_ND.T
         begin_W = some.last_W - some.earlier_W
         read_WN = (row_N >= begin_W[:, None]) & (row_N <= some.last_W[:, None])
-        similarity_WN[torch.as_tensor(read_WN)] = -torch.inf
         true_W1 = similarity_WN.gather(1, torch.as_tensor(some.target_rows() - first)[:, None])
-        above_W, level_W = (similarity_WN > true_W1 + 1e-6).sum(1), (similarity_WN >= true_W1 - 1e-6).sum(1)
-        found.append(((above_W + level_W + 1) / 2).numpy())  # ties averaged (SPEC §2)
+        found.append(rank_of_true(similarity_WN, true_W1, torch.as_tensor(~read_WN)).numpy())
     return np.concatenate(found)
 
 

@@ -59,6 +59,11 @@ class Codes(nn.Module):
         drawn_BMD: Tensor = normalise(self.centroid_KD[code_BM])
         return drawn_BMD
 
+    @property
+    def most(self) -> int:
+        """How many chunks it is fitted on at most."""
+        return max(FEWEST, EACH * len(self.centroid_KD))
+
     def fit(self, chunk_ND: Tensor, seed: int) -> None:
         """Place the centroids among chunks, and begin from them. Raises InputError where there are fewer than codes."""
         count = len(self.centroid_KD)

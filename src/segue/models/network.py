@@ -14,7 +14,7 @@ from torch import Tensor, nn, no_grad
 
 from segue.errors import InputError
 from segue.geometry import normalise
-from segue.models.codes import EACH, FEWEST, Codes, chunks_of
+from segue.models.codes import Codes, chunks_of
 from segue.models.precision import autocast
 from segue.models.skip import Skip
 from segue.vectors import Space
@@ -222,8 +222,7 @@ class LatentModel(nn.Module):
         Raises InputError where they have fewer chunks than codes.
         """
         if self.codes is not None:
-            most = max(FEWEST, EACH * len(self.codes.centroid_KD))
-            self.codes.fit(chunks_of(train, rows, most, seed), seed)
+            self.codes.fit(chunks_of(train, rows, self.codes.most, seed), seed)
 
 
 def batches_for(
