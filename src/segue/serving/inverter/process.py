@@ -110,6 +110,7 @@ class _Running:
         self._told: dict[str, Any] = {}
         self._said: deque[str] = deque(maxlen=5)  # the last lines on stderr
         self._first = threading.Event()
+        self._closing = threading.Lock()  # who stops it and who waited close the same pipes, which bear one at a time
         self._number = 0
         try:
             # A session of its own: Ctrl-C is for the service, which ends what it holds and then this.
@@ -179,9 +180,10 @@ class _Running:
             with suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._in, self._out):
-            with suppress(OSError):  # what was not written yet cannot be
-                pipe.close()
+        with self._closing:
+            for pipe in (self._in, self._out):
+                with suppress(OSError, ValueError):  # what was not written yet, or is being written, cannot be
+                    pipe.close()
 
     def _await_first(self, seconds: float) -> None:
         watch = threading.Timer(seconds, self.kill)
